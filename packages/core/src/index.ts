@@ -1,0 +1,36 @@
+export { delay } from "./async/delay.ts";
+export { DisposeStack } from "./async/dispose-stack.ts";
+export { Semaphore } from "./async/semaphore.ts";
+export { abortable, SingleFlight } from "./async/single-flight.ts";
+export { type ByteSource, bytesSource, checkRange, type IoOptions } from "./byte-source.ts";
+export {
+  type ByteString,
+  byteStringBytes,
+  byteStringFrom,
+  byteStringFromText,
+  compareByteStrings,
+  displayByteString,
+} from "./bytes/byte-string.ts";
+export { concatBytes } from "./bytes/concat.ts";
+export { roundUp, safeNumber } from "./bytes/numbers.ts";
+export {
+  type Digest,
+  type DigestAlgorithm,
+  Digester,
+  digestAlgorithm,
+  digestHex,
+  digestOf,
+  isDigest,
+  parseDigest,
+  sha256,
+  verifyDigest,
+} from "./digest.ts";
+export {
+  AppError,
+  type AppErrorOptions,
+  DigestMismatchError,
+  type ErrorCode,
+  type ErrorDetails,
+  FormatError,
+} from "./errors.ts";
+export { type LogFields, type Logger, type Metrics, silentLogger, silentMetrics } from "./log.ts";

@@ -1,0 +1,8 @@
+export {
+  type Checkpoint,
+  type EngineName,
+  type GzipScan,
+  type GzipScanOptions,
+  type GzipScanResult,
+  WINDOW_BYTES,
+} from "./types.ts";

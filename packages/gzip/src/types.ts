@@ -1,0 +1,48 @@
+/** Bytes of history that deflate may refer back to (RFC 1951 §2). */
+export const WINDOW_BYTES = 32768;
+
+/**
+ * The state that lets inflate start in the middle of a gzip stream: a point between two deflate blocks, or right after a
+ * member's header. `soci-format.md` §2.4 and §2.5 fix where they lie.
+ */
+export interface Checkpoint {
+  /** Offset in the compressed stream of the first whole byte that belongs to what follows. */
+  readonly compressedOffset: number;
+  /** Offset in the uncompressed stream of the first byte that inflate gives from here. */
+  readonly uncompressedOffset: number;
+  /** 0–7: how many of the high bits of the byte before `compressedOffset` belong to what follows. */
+  readonly bits: number;
+  /** The {@link WINDOW_BYTES} of output before this point, oldest first, zero-filled at the front at the start of a stream. */
+  readonly window: Uint8Array;
+}
+
+/** Which inflate engine scans: `zlib` is the one inside the Node binary, reached by FFI; `pako` is pure JavaScript. */
+export type EngineName = "zlib" | "pako";
+
+/** What a scan of one gzip stream found. */
+export interface GzipScanResult {
+  readonly compressedSizeBytes: number;
+  readonly uncompressedSizeBytes: number;
+  readonly checkpoints: readonly Checkpoint[];
+}
+
+/** How to scan. */
+export interface GzipScanOptions {
+  /** A checkpoint is taken at the first block end that lies more than this many bytes of output after the last one. */
+  readonly spanSizeBytes: number;
+  /** Default: `zlib` where FFI works, else `pako`. */
+  readonly engine?: EngineName;
+  /** Takes the uncompressed bytes in order; they are valid only during the call. */
+  readonly onOutput: (bytes: Uint8Array) => void;
+  /** Told of each checkpoint as it is found, during `push`. */
+  readonly onCheckpoint?: (checkpoint: Checkpoint) => void;
+}
+
+/** A scan in progress: input is pushed piece by piece, each wholly consumed before `push` returns. Synchronous and CPU-bound. */
+export interface GzipScan extends Disposable {
+  readonly engine: EngineName;
+  /** @throws FormatError with the offset in the compressed stream if the data is not gzip. */
+  push(input: Uint8Array): void;
+  /** @throws FormatError if the stream ends inside a member. The scan is closed afterwards. */
+  finish(): GzipScanResult;
+}

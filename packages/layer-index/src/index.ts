@@ -1,0 +1,1 @@
+export type { BuiltLayer, LayerCompression, LayerIndex, Span } from "./types.ts";

@@ -1,0 +1,1 @@
+export type { TarEntry, TarEntryType, TarLimits, TarScan, TarScanResult } from "./types.ts";

@@ -1,0 +1,125 @@
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type BuiltImage, type BuiltLayerBlob, gzipLayer, writeLayout } from "./layout.ts";
+import { command } from "./process.ts";
+
+/** What every Debian image of the tests stands on: a shell and the C library. */
+const BASE_PACKAGES: readonly string[] = ["base-files", "dash", "coreutils", "libc-bin"];
+
+/** Where downloaded packages are kept, and what the image is made of. */
+export interface DebianImageOptions {
+  /** Folder for downloaded `.deb` files, reused by later builds. */
+  readonly cache: string;
+  /** Packages of the upper layer, with all that they depend on. */
+  readonly packages: readonly string[];
+  /** Files of a third, small layer: path to content. */
+  readonly extra?: Readonly<Record<string, string>>;
+  readonly gzipLevel?: number;
+}
+
+/** Builds an image of Debian packages as an OCI layout: a base layer, a package layer, and a small one where `extra` is given. */
+export async function buildDebianImage(
+  directory: string,
+  options: DebianImageOptions,
+): Promise<BuiltImage> {
+  const work = await mkdtemp(join(tmpdir(), "soci-debian-"));
+  try {
+    const base = join(work, "base");
+    const upper = join(work, "upper");
+    const baseNames = await unpackPackages(options.cache, base, BASE_PACKAGES, []);
+    await unpackPackages(options.cache, upper, options.packages, baseNames);
+    const layers = [];
+    for (const folder of [base, upper])
+      layers.push(await layerOfDirectory(folder, options.gzipLevel));
+    if (options.extra !== undefined) {
+      const small = join(work, "extra");
+      await writeFiles(small, options.extra);
+      layers.push(await layerOfDirectory(small, options.gzipLevel));
+    }
+    return await writeLayout(directory, layers);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** A gzip layer holding a folder's files, by GNU tar in PAX format: times with nanoseconds, xattrs, sorted names, parents present. */
+export async function layerOfDirectory(directory: string, gzipLevel = 6): Promise<BuiltLayerBlob> {
+  const file = `${directory}.tar`;
+  await command("tar", [
+    "--create",
+    "--format=pax",
+    "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+    "--xattrs",
+    "--sort=name",
+    "--numeric-owner",
+    "--directory",
+    directory,
+    "--file",
+    file,
+    ".",
+  ]);
+  return gzipLayer(await readFile(file), gzipLevel);
+}
+
+async function unpackPackages(
+  cache: string,
+  directory: string,
+  names: readonly string[],
+  without: readonly string[],
+): Promise<string[]> {
+  await mkdir(cache, { recursive: true });
+  await mkdir(directory, { recursive: true });
+  const unpacked: string[] = [];
+  for (const name of await dependencyClosure(names)) {
+    if (without.includes(name)) continue;
+    const file = await download(cache, name);
+    if (file === undefined) continue;
+    // By way of tar: dpkg-deb -x would put usrmerge's links out of the way of another package's folders.
+    await command("sh", [
+      "-c",
+      'dpkg-deb --fsys-tarfile "$0" | tar -x --keep-directory-symlink -C "$1"',
+      file,
+      directory,
+    ]);
+    unpacked.push(name);
+  }
+  return unpacked;
+}
+
+async function dependencyClosure(names: readonly string[]): Promise<string[]> {
+  const skip = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"];
+  const { stdout } = await command("apt-cache", [
+    "depends",
+    "--recurse",
+    ...skip.map((kind) => `--no-${kind}`),
+    ...names,
+  ]);
+  return [...new Set(stdout.split("\n").filter((line) => /^[a-z0-9]/.test(line)))].sort();
+}
+
+/** Undefined for virtual packages: they have nothing to download. */
+async function download(cache: string, name: string): Promise<string | undefined> {
+  const bare = name.split(":")[0] ?? name;
+  const find = async (): Promise<string | undefined> =>
+    (await readdir(cache)).find((file) => file.startsWith(`${bare}_`) && file.endsWith(".deb"));
+  if ((await find()) === undefined) {
+    await command("apt-get", ["download", "-q", name], { cwd: cache }).catch(() => undefined);
+  }
+  const file = await find();
+  return file === undefined ? undefined : join(cache, file);
+}
+
+async function writeFiles(
+  directory: string,
+  files: Readonly<Record<string, string>>,
+): Promise<void> {
+  for (const [path, content] of Object.entries(files)) {
+    await command("sh", [
+      "-c",
+      'mkdir -p "$(dirname "$0")" && printf %s "$1" > "$0"',
+      join(directory, path),
+      content,
+    ]);
+  }
+}

@@ -1,0 +1,150 @@
+import { once } from "node:events";
+import {
+  type ClientRequest,
+  createServer,
+  type IncomingMessage,
+  request,
+  type ServerResponse,
+} from "node:http";
+
+/** What a fault proxy does to one request. */
+export type Fault =
+  | { readonly kind: "status"; readonly status: number; readonly headers?: Record<string, string> }
+  /** Sends the head and `afterBytes` of the body, then closes the connection. */
+  | { readonly kind: "cut"; readonly afterBytes: number }
+  /** Inverts the body's byte `atByte` (of the last byte if the body is shorter). */
+  | { readonly kind: "flip"; readonly atByte: number }
+  /** Never answers. */
+  | { readonly kind: "hang" }
+  | { readonly kind: "delay"; readonly delayMs: number }
+  /** Answers a range request with the whole body and 200. */
+  | { readonly kind: "ignore-range" }
+  /** Answers a range request with a Content-Range that is not the one asked for. */
+  | { readonly kind: "wrong-content-range" };
+
+/** A request as the fault rule sees it. */
+export interface SeenRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly range: string | undefined;
+  /** 0 for the first request through this proxy. */
+  readonly ordinal: number;
+}
+
+/** An HTTP proxy in front of a registry, whose answers go wrong as a rule says. */
+export interface FaultProxy extends AsyncDisposable {
+  readonly host: string;
+  /** The rule in force; `undefined` passes everything on. */
+  rule: ((request: SeenRequest) => Fault | undefined) | undefined;
+  /** Requests seen so far. */
+  readonly requests: readonly SeenRequest[];
+  /** Body bytes sent to clients so far. */
+  readonly bytesSent: number;
+}
+
+/** Starts a fault proxy on a free port of the loopback, in this process. */
+export async function startFaultProxy(target: string): Promise<FaultProxy> {
+  const [hostname, port] = target.split(":");
+  const requests: SeenRequest[] = [];
+  let bytesSent = 0;
+  const server = createServer((incoming, outgoing) => {
+    outgoing.on("error", () => {});
+    const seen: SeenRequest = {
+      method: incoming.method ?? "",
+      path: incoming.url ?? "",
+      range: incoming.headers.range,
+      ordinal: requests.length,
+    };
+    requests.push(seen);
+    const fault = proxy.rule?.(seen);
+    void respond(incoming, outgoing, fault).catch(() => outgoing.destroy());
+  });
+  const respond = async (
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    fault: Fault | undefined,
+  ): Promise<void> => {
+    if (fault?.kind === "hang") return;
+    if (fault?.kind === "status") {
+      incoming.resume();
+      outgoing.writeHead(fault.status, fault.headers).end("{}");
+      return;
+    }
+    if (fault?.kind === "delay") await new Promise((resolve) => setTimeout(resolve, fault.delayMs));
+    const upstream = forward(incoming, { hostname, port }, fault);
+    const [answer] = (await once(upstream, "response")) as [IncomingMessage];
+    const headers = { ...answer.headers };
+    if (fault?.kind === "wrong-content-range") headers["content-range"] = "bytes 1-2/999999999";
+    outgoing.writeHead(answer.statusCode ?? 502, headers);
+    const finished = await copyBody(answer, outgoing, fault, (sent) => {
+      bytesSent += sent;
+    });
+    if (finished) outgoing.end();
+    else {
+      upstream.destroy();
+      outgoing.destroy();
+    }
+  };
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  const proxy: FaultProxy = {
+    host: `127.0.0.1:${typeof address === "object" ? address?.port : 0}`,
+    rule: undefined,
+    requests,
+    get bytesSent() {
+      return bytesSent;
+    },
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+    },
+  };
+  return proxy;
+}
+
+function forward(
+  incoming: IncomingMessage,
+  target: { hostname: string | undefined; port: string | undefined },
+  fault: Fault | undefined,
+): ClientRequest {
+  const headers = { ...incoming.headers };
+  if (fault?.kind === "ignore-range") delete headers.range;
+  const upstream = request({ ...target, method: incoming.method, path: incoming.url, headers });
+  incoming.pipe(upstream);
+  incoming.on("close", () => {
+    if (!incoming.complete) upstream.destroy();
+  });
+  return upstream;
+}
+
+/** False if the body was cut, by the fault or by the client. */
+async function copyBody(
+  answer: AsyncIterable<Buffer>,
+  outgoing: ServerResponse,
+  fault: Fault | undefined,
+  onSent: (bytes: number) => void,
+): Promise<boolean> {
+  let sent = 0;
+  for await (const chunk of answer) {
+    const piece = spoil(chunk, sent, fault);
+    sent += piece.length;
+    onSent(piece.length);
+    if (!outgoing.write(piece)) {
+      await Promise.race([once(outgoing, "drain"), once(outgoing, "close")]);
+    }
+    if (outgoing.destroyed || (fault?.kind === "cut" && sent >= fault.afterBytes)) return false;
+  }
+  return true;
+}
+
+function spoil(chunk: Buffer, before: number, fault: Fault | undefined): Buffer {
+  if (fault?.kind === "cut") return chunk.subarray(0, Math.max(0, fault.afterBytes - before));
+  if (fault?.kind !== "flip") return chunk;
+  const at = Math.min(fault.atByte - before, chunk.length - 1);
+  if (at < 0) return chunk;
+  const copy = Buffer.from(chunk);
+  copy.writeUInt8(255 - copy.readUInt8(at), at);
+  return copy;
+}

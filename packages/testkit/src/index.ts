@@ -1,0 +1,34 @@
+export { buildDebianImage, type DebianImageOptions, layerOfDirectory } from "./debian.ts";
+export { type Fault, type FaultProxy, type SeenRequest, startFaultProxy } from "./fault-proxy.ts";
+export {
+  type BuiltImage,
+  type BuiltLayerBlob,
+  gzipLayer,
+  type LayoutDescriptor,
+  layerOf,
+  pushLayout,
+  readLayoutBlob,
+  writeLayout,
+} from "./layout.ts";
+export {
+  type CommandResult,
+  command,
+  freePort,
+  hasProgram,
+  startChild,
+  stopChild,
+} from "./process.ts";
+export {
+  type RegistryOptions,
+  type RunningRegistry,
+  startDockerRegistry,
+  startEmbeddedRegistry,
+} from "./registries.ts";
+export { type LinkCounts, type LinkOptions, type SlowLink, startSlowLink } from "./slow-link.ts";
+export { buildTar, seededBytes, seededRandom, type TarItem } from "./tar-builder.ts";
+export { compareTrees, scanTree, type TreeEntry } from "./tree.ts";
+export {
+  type RunningContainerd,
+  startContainerd,
+  umociUnpack,
+} from "./unpackers.ts";
