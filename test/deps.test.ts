@@ -86,9 +86,14 @@ for (const [folder, allowed] of Object.entries(MAY_IMPORT)) {
   const inTests = ownNames(sources.tests);
 
   test(`${folder} imports only what its room may`, () => {
-    assert.deepEqual(inSources.filter((name) => !allowed.includes(name)), []);
     assert.deepEqual(
-      inTests.filter((name) => !allowed.includes(name) && name !== "testkit" && `packages/${name}` !== folder),
+      inSources.filter((name) => !allowed.includes(name)),
+      [],
+    );
+    assert.deepEqual(
+      inTests.filter(
+        (name) => !allowed.includes(name) && name !== "testkit" && `packages/${name}` !== folder,
+      ),
       [],
     );
   });
@@ -96,8 +101,12 @@ for (const [folder, allowed] of Object.entries(MAY_IMPORT)) {
   test(`${folder} declares in package.json exactly what it imports`, () => {
     const declared = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies });
     assert.deepEqual(declared.sort(), [...new Set(sources.source)].sort());
-    const dev = Object.keys(manifest.devDependencies ?? {}).filter((name) => !name.startsWith("@types/"));
-    const used = new Set(sources.tests.filter((name) => !declared.includes(name) && name !== manifest.name));
+    const dev = Object.keys(manifest.devDependencies ?? {}).filter(
+      (name) => !name.startsWith("@types/"),
+    );
+    const used = new Set(
+      sources.tests.filter((name) => !declared.includes(name) && name !== manifest.name),
+    );
     assert.deepEqual(dev.sort(), [...used].sort());
   });
 
@@ -105,12 +114,16 @@ for (const [folder, allowed] of Object.entries(MAY_IMPORT)) {
     const source = references(join(ROOT, folder, "tsconfig.json"));
     assert.deepEqual(source, inSources);
     const tests = references(join(ROOT, folder, "tsconfig.test.json"));
-    const missing = inTests.filter((name) => !tests.includes(name) && `packages/${name}` !== folder);
+    const missing = inTests.filter(
+      (name) => !tests.includes(name) && `packages/${name}` !== folder,
+    );
     assert.deepEqual(missing, []);
   });
 
   test(`${folder} knows no foreign library that belongs to another room`, () => {
-    const outsiders = sources.source.filter((name) => FOREIGN[name] && !FOREIGN[name].includes(folder));
+    const outsiders = sources.source.filter(
+      (name) => FOREIGN[name] && !FOREIGN[name].includes(folder),
+    );
     assert.deepEqual(outsiders, []);
   });
 }
@@ -120,11 +133,16 @@ test("every workspace folder is in the table and in the root tsconfig", () => {
     readdirSync(join(ROOT, kind)).map((name) => `${kind}/${name}`),
   );
   assert.deepEqual(folders.sort(), Object.keys(MAY_IMPORT).sort());
-  const { references: listed } = readJson<{ references: { path: string }[] }>(join(ROOT, "tsconfig.json"));
+  const { references: listed } = readJson<{ references: { path: string }[] }>(
+    join(ROOT, "tsconfig.json"),
+  );
   const paths = listed.map(({ path }) => path);
   for (const folder of folders) {
     assert.ok(paths.includes(`./${folder}`), `${folder} is missing in tsconfig.json`);
-    assert.ok(paths.includes(`./${folder}/tsconfig.test.json`), `${folder}'s tests are missing in tsconfig.json`);
+    assert.ok(
+      paths.includes(`./${folder}/tsconfig.test.json`),
+      `${folder}'s tests are missing in tsconfig.json`,
+    );
   }
 });
 
@@ -154,16 +172,25 @@ function importsBelow(folder: string): { source: string[]; tests: string[] } {
   for (const file of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
     if (!file.endsWith(".ts")) continue;
     const isTest = /\.(test|e2e)\.ts$/.test(file) || file.includes("testing/");
-    found[isTest ? "tests" : "source"].push(...importedPackages(readFileSync(join(folder, file), "utf8")));
+    found[isTest ? "tests" : "source"].push(
+      ...importedPackages(readFileSync(join(folder, file), "utf8")),
+    );
   }
   return found;
 }
 
 function importedPackages(text: string): string[] {
-  const specifiers = [...text.matchAll(/^\s*(?:import|export)[^;"']*?from\s+["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']|^import\s+["']([^"']+)["']/gm)].map(
-    (match) => match[1] ?? match[2] ?? match[3] ?? "",
-  );
+  const specifiers = [
+    ...text.matchAll(
+      /^\s*(?:import|export)[^;"']*?from\s+["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']|^import\s+["']([^"']+)["']/gm,
+    ),
+  ].map((match) => match[1] ?? match[2] ?? match[3] ?? "");
   return specifiers
     .filter((name) => name !== "" && !name.startsWith(".") && !name.startsWith("node:"))
-    .map((name) => name.split("/").slice(0, name.startsWith("@") ? 2 : 1).join("/"));
+    .map((name) =>
+      name
+        .split("/")
+        .slice(0, name.startsWith("@") ? 2 : 1)
+        .join("/"),
+    );
 }

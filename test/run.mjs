@@ -1,10 +1,10 @@
 // Runs every test: unit tests two files at a time, then the end-to-end tests one by one. Ends with what was skipped, and why.
 //   node test/run.mjs [--strict] [--only TEXT] [--long]
 // --strict makes a skipped test a failure (what CI uses); --only runs the files whose path holds TEXT.
-import { readdirSync, existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
-import { spec } from "node:test/reporters";
 import { run } from "node:test";
+import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -43,8 +43,10 @@ async function runFiles(files, concurrency) {
   if (files.length === 0) return;
   const stream = run({ files, concurrency, timeout: 900_000 });
   stream.on("test:pass", (event) => {
-    if (event.skip !== undefined && event.skip !== false) skipped.push(`${event.name}: ${event.skip === true ? "no reason given" : event.skip}`);
-    else if (event.details?.type !== "suite" && event.nesting >= 0 && !files.includes(event.name)) counts.passed += 1;
+    if (event.skip !== undefined && event.skip !== false)
+      skipped.push(`${event.name}: ${event.skip === true ? "no reason given" : event.skip}`);
+    else if (event.details?.type !== "suite" && event.nesting >= 0 && !files.includes(event.name))
+      counts.passed += 1;
   });
   stream.on("test:fail", (event) => {
     if (event.details?.type !== "suite") counts.failed += 1;
@@ -59,20 +61,28 @@ const counts = { passed: 0, failed: 0 };
 const skipped = [];
 const failures = [];
 const missing = NEEDS.filter(([, there]) => !there);
-for (const [name, , fix] of missing) console.log(`not here, so tests that need it are skipped: ${name} (to enable: ${fix})`);
+for (const [name, , fix] of missing)
+  console.log(`not here, so tests that need it are skipped: ${name} (to enable: ${fix})`);
 
 const all = ["packages", "apps", "test"]
   .flatMap((folder) => [...testFiles(join(root, folder))])
   .filter((file) => values.only === undefined || file.includes(values.only))
   .sort();
-await runFiles(all.filter((file) => file.endsWith(".test.js")), 2);
-await runFiles(all.filter((file) => file.endsWith(".e2e.js")), 1);
+await runFiles(
+  all.filter((file) => file.endsWith(".test.js")),
+  2,
+);
+await runFiles(
+  all.filter((file) => file.endsWith(".e2e.js")),
+  1,
+);
 
 console.log("");
 if (skipped.length === 0) console.log("nothing was skipped");
 for (const line of skipped) console.log(`skipped: ${line}`);
 for (const line of failures) console.log(`failed: ${line}`);
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${skipped.length} skipped`);
-const isGreen = failures.length === 0 && counts.passed > 0 && !(values.strict && skipped.length > 0);
+const isGreen =
+  failures.length === 0 && counts.passed > 0 && !(values.strict && skipped.length > 0);
 if (values.strict && skipped.length > 0) console.log("--strict: a skipped test is a failure");
 process.exit(isGreen ? 0 : 1);

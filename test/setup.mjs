@@ -35,7 +35,10 @@ if (major < WANT_NODE[0] || (major === WANT_NODE[0] && minor < WANT_NODE[1])) {
 }
 
 const installed = `${root}/node_modules/.package-lock.json`;
-if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(`${root}/package-lock.json`).mtimeMs) {
+if (
+  !existsSync(installed) ||
+  statSync(installed).mtimeMs < statSync(`${root}/package-lock.json`).mtimeMs
+) {
   // Where Node's headers are on the machine, an addon without a prebuilt binary compiles without a download.
   const headers = existsSync("/usr/include/node/node.h") ? { npm_config_nodedir: "/usr" } : {};
   step(

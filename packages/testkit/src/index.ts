@@ -6,8 +6,10 @@ export {
   gzipLayer,
   type LayoutDescriptor,
   layerOf,
+  type PlacedLayer,
   pushLayout,
   readLayoutBlob,
+  writeImage,
   writeLayout,
 } from "./layout.ts";
 export {

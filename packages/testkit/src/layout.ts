@@ -38,29 +38,45 @@ export function layerOf(tar: Uint8Array, blob: Uint8Array, mediaType: string): B
   return { mediaType, blob, diffId: digest(tar) };
 }
 
+/** A layer whose blob is in the layout already. */
+export interface PlacedLayer {
+  readonly descriptor: LayoutDescriptor;
+  readonly diffId: string;
+}
+
 /** Writes an image with these layers (bottom first) as an OCI layout, tagged `latest`. */
 export async function writeLayout(
   directory: string,
   layers: readonly BuiltLayerBlob[],
-  config: { readonly architecture?: string; readonly os?: string } = {},
 ): Promise<BuiltImage> {
   await mkdir(join(directory, "blobs/sha256"), { recursive: true });
-  const descriptors: LayoutDescriptor[] = [];
-  for (const layer of layers) descriptors.push(await put(directory, layer.mediaType, layer.blob));
-  const configDescriptor = await put(
+  const placed: PlacedLayer[] = [];
+  for (const { mediaType, blob, diffId } of layers) {
+    placed.push({ descriptor: await put(directory, mediaType, blob), diffId });
+  }
+  return writeImage(directory, placed);
+}
+
+/** Writes config, manifest and index of a layout that holds the layers' blobs. */
+export async function writeImage(
+  directory: string,
+  layers: readonly PlacedLayer[],
+): Promise<BuiltImage> {
+  const descriptors = layers.map(({ descriptor }) => descriptor);
+  const config = await put(
     directory,
     "application/vnd.oci.image.config.v1+json",
     json({
-      architecture: config.architecture ?? hostArchitecture(),
-      os: config.os ?? "linux",
+      architecture: process.arch === "x64" ? "amd64" : process.arch,
+      os: "linux",
       config: { Env: ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"] },
-      rootfs: { type: "layers", diff_ids: layers.map((layer) => layer.diffId) },
+      rootfs: { type: "layers", diff_ids: layers.map(({ diffId }) => diffId) },
     }),
   );
   const manifest = await put(
     directory,
     MANIFEST,
-    json({ schemaVersion: 2, mediaType: MANIFEST, config: configDescriptor, layers: descriptors }),
+    json({ schemaVersion: 2, mediaType: MANIFEST, config, layers: descriptors }),
   );
   await writeFile(join(directory, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
   await writeFile(
@@ -70,7 +86,7 @@ export async function writeLayout(
       manifests: [{ ...manifest, annotations: { "org.opencontainers.image.ref.name": "latest" } }],
     }),
   );
-  return { directory, manifest, config: configDescriptor, layers: descriptors };
+  return { directory, manifest, config, layers: descriptors };
 }
 
 /** A blob of a layout. */
@@ -135,8 +151,4 @@ function digest(bytes: Uint8Array): string {
 
 function json(value: unknown): Uint8Array {
   return Buffer.from(JSON.stringify(value));
-}
-
-function hostArchitecture(): string {
-  return process.arch === "x64" ? "amd64" : process.arch;
 }

@@ -39,6 +39,8 @@ export async function startContainerd(): Promise<RunningContainerd> {
   });
   const ctr = async (...args: string[]): Promise<string> =>
     (await command("ctr", ["--address", socket, "--namespace", "test", ...args])).stdout;
+  const imageNames = async (): Promise<string[]> =>
+    (await ctr("images", "ls", "-q")).trim().split("\n");
   const mounts: string[] = [];
   await until(() => ctr("version"));
   return {
@@ -56,18 +58,11 @@ export async function startContainerd(): Promise<RunningContainerd> {
         "index.json",
         "blobs",
       ]);
-      const name = `test/${mounts.length}:latest`;
-      await ctr(
-        "images",
-        "import",
-        "--base-name",
-        name.replace(":latest", ""),
-        "--snapshotter",
-        "overlayfs",
-        archive,
-      );
-      const listed = (await ctr("images", "ls", "-q")).trim().split("\n");
-      const image = listed.at(-1) ?? name;
+      const before = new Set(await imageNames());
+      const base = `test/image-${mounts.length}`;
+      await ctr("images", "import", "--base-name", base, "--snapshotter", "overlayfs", archive);
+      const image = (await imageNames()).find((name) => !before.has(name));
+      if (image === undefined) throw new Error(`containerd imported no image from ${layout}`);
       await mkdir(target, { recursive: true });
       await ctr("images", "mount", "--snapshotter", "overlayfs", image, target);
       mounts.push(target);

@@ -1,0 +1,152 @@
+// The lazily mounted tree, through both doors, equals what umoci and containerd unpack: bit for bit, in every attribute.
+import assert from "node:assert/strict";
+import { existsSync, readdirSync } from "node:fs";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import {
+  buildDebianImage,
+  command,
+  compareTrees,
+  hasProgram,
+  type RunningContainerd,
+  type RunningRegistry,
+  scanTree,
+  startContainerd,
+  startEmbeddedRegistry,
+  type TreeEntry,
+  umociUnpack,
+} from "@soci-ts/testkit";
+import { mountSkipReason, soci } from "./soci-command.ts";
+
+const GOLDEN = fileURLToPath(
+  new URL("../../../packages/layer-index/testdata/golden", import.meta.url),
+);
+const CACHE = fileURLToPath(new URL("../../.cache/debian", import.meta.url));
+const DEBIAN_IMAGES: Readonly<Record<string, readonly string[]>> = {
+  python3: ["python3-minimal", "python3", "libcap2-bin", "iputils-ping"],
+  gcc: ["gcc", "libc6-dev"],
+  nodejs: ["nodejs"],
+};
+const STARTED_NS = BigInt(Date.now()) * 1_000_000n;
+const DOORS = ["erofs", "fuse"] as const;
+
+const missing = ["umoci", "containerd", "ctr", "dpkg-deb", "apt-get"].filter(
+  (name) => !hasProgram(name),
+);
+const skip: string | false =
+  mountSkipReason() || (missing.length > 0 && `not installed: ${missing.join(", ")}`);
+
+describe("the mounted tree equals the unpacked one", { skip, timeout: 900_000 }, () => {
+  let work: string;
+  let registry: RunningRegistry;
+  let containerd: RunningContainerd;
+
+  before(async () => {
+    work = await mkdtemp(join(tmpdir(), "soci-trees-"));
+    registry = await startEmbeddedRegistry();
+    containerd = await startContainerd();
+  });
+
+  after(async () => {
+    await containerd?.[Symbol.asyncDispose]();
+    await registry?.[Symbol.asyncDispose]();
+    if (work !== undefined) await rm(work, { recursive: true, force: true });
+  });
+
+  for (const [name, packages] of Object.entries(DEBIAN_IMAGES)) {
+    test(`Debian image ${name}`, async () => {
+      const layout = join(work, name, "layout");
+      await mkdir(layout, { recursive: true });
+      await buildDebianImage(layout, {
+        cache: CACHE,
+        packages,
+        extra: { "app/hello": name },
+        gzipLevel: 4,
+      });
+      await checkImage(name, layout);
+    });
+  }
+
+  for (const name of existsSync(GOLDEN) ? readdirSync(GOLDEN) : []) {
+    const layout = join(GOLDEN, name, "layout");
+    if (!existsSync(layout) || name === "trailing-zeros") continue;
+    test(`golden image ${name}`, async () => checkImage(name, layout));
+  }
+
+  /** Pushes a layout, indexes it, mounts it through each door and compares with both unpackers. */
+  async function checkImage(name: string, layout: string): Promise<void> {
+    const reference = `${registry.host}/trees/${name}:latest`;
+    await command("skopeo", [
+      "copy",
+      "-q",
+      "--dest-tls-verify=false",
+      `oci:${layout}:latest`,
+      `docker://${reference}`,
+    ]);
+    const unpacked = join(work, name, "umoci");
+    const snapshot = join(work, name, "containerd");
+    await mkdir(join(work, name), { recursive: true });
+    await containerd.mountLayout(layout, snapshot);
+    const byContainerd = await scanTree(snapshot);
+    const byUmoci = await scanTree(await umociUnpack(layout, unpacked));
+    const options = { root: join(work, name, "store") };
+    await soci(
+      options,
+      "create",
+      reference,
+      "--min-layer-size",
+      "0",
+      "--span-size",
+      "1048576",
+      "--push",
+    );
+    for (const door of DOORS) {
+      const target = join(work, name, `mount-${door}`);
+      await mkdir(target);
+      await soci(options, "mount", reference, target, "--door", door);
+      try {
+        const mounted = await scanTree(target);
+        assert.ok(mounted.length > 1, "the tree is empty");
+        assert.deepEqual(
+          compareTrees(mounted, byContainerd, (path, field) =>
+            isUnpackTime(path, field, byContainerd),
+          ).slice(0, 20),
+          [],
+          `${door} differs from containerd`,
+        );
+        assert.deepEqual(
+          compareTrees(mounted, byUmoci, (path, field) =>
+            sidesDiffer(path, field, byContainerd, byUmoci),
+          ).slice(0, 20),
+          [],
+          `${door} differs from umoci`,
+        );
+      } finally {
+        await soci(options, "unmount", target);
+      }
+    }
+    await rm(join(work, name, "umoci"), { recursive: true, force: true });
+  }
+});
+
+/** A directory that no layer names gets the time at which containerd unpacked it: nothing to be equal to. */
+function isUnpackTime(path: string, field: string, byContainerd: readonly TreeEntry[]): boolean {
+  if (field !== "mtimeNs") return false;
+  const entry = byContainerd.find((candidate) => candidate.path === path);
+  return entry?.type === "dir" && BigInt(entry.mtimeNs) > STARTED_NS;
+}
+
+/** Where the two unpackers themselves differ, containerd is right. */
+function sidesDiffer(
+  path: string,
+  field: string,
+  byContainerd: readonly TreeEntry[],
+  byUmoci: readonly TreeEntry[],
+): boolean {
+  const find = (tree: readonly TreeEntry[]): unknown =>
+    tree.find((entry) => entry.path === path)?.[field as keyof TreeEntry];
+  return JSON.stringify(find(byContainerd)) !== JSON.stringify(find(byUmoci));
+}
