@@ -1,5 +1,9 @@
+export { availableEngines } from "./engines.ts";
+export { inflateFrom } from "./resume.ts";
+export { createGzipScan } from "./scan.ts";
 export {
   type Checkpoint,
+  DEFAULT_MAX_CHECKPOINTS,
   type EngineName,
   type GzipScan,
   type GzipScanOptions,

@@ -34,15 +34,30 @@ export interface GzipScanOptions {
   readonly engine?: EngineName;
   /** Takes the uncompressed bytes in order; they are valid only during the call. */
   readonly onOutput: (bytes: Uint8Array) => void;
-  /** Told of each checkpoint as it is found, during `push`. */
+  /** Told of each checkpoint as it is found, during `push`, when all output before it has been handed over. */
   readonly onCheckpoint?: (checkpoint: Checkpoint) => void;
+  /**
+   * What to do when the stream has several checkpoint places before its first byte of output (an empty first block or member).
+   * `refuse` (default) throws `unimplemented`: the reference builder writes them all and its reader then rejects the ztoc.
+   * `merge` keeps only the first, which is a sound index but not the one that the reference would build.
+   */
+  readonly emptyStart?: "refuse" | "merge";
+  /** More checkpoints than this are refused with `resource_exhausted`; each holds 32 KiB. Default {@link DEFAULT_MAX_CHECKPOINTS}. */
+  readonly maxCheckpoints?: number;
 }
+
+/** 512 MiB of windows; 64 GiB of output at spans of 4 MiB. */
+export const DEFAULT_MAX_CHECKPOINTS = 16384;
 
 /** A scan in progress: input is pushed piece by piece, each wholly consumed before `push` returns. Synchronous and CPU-bound. */
 export interface GzipScan extends Disposable {
   readonly engine: EngineName;
-  /** @throws FormatError with the offset in the compressed stream if the data is not gzip. */
+  /**
+   * Any error, the caller's own from a callback included, closes the scan.
+   * @throws FormatError with the offset in the compressed stream if the data is not gzip.
+   * @throws AppError `unimplemented` or `resource_exhausted` as {@link GzipScanOptions} says; `failed_precondition` once closed.
+   */
   push(input: Uint8Array): void;
-  /** @throws FormatError if the stream ends inside a member. The scan is closed afterwards. */
+  /** @throws FormatError if the stream ends inside a member or holds none. The scan is closed afterwards. */
   finish(): GzipScanResult;
 }

@@ -1,0 +1,124 @@
+import {
+  constants,
+  createGunzip,
+  createInflateRaw,
+  type Gunzip,
+  type InflateRaw,
+  type ZlibOptions,
+} from "node:zlib";
+import { AppError, concatBytes, FormatError } from "@soci-ts/core";
+import { alignToByte } from "./bit-phase.ts";
+import { type Checkpoint, WINDOW_BYTES } from "./types.ts";
+
+/** A deflate bit gives at most 129 bytes: 258 for two one-bit codes. So an input byte gives at most 1032. */
+const MAX_EXPANSION = 1032;
+
+/** One output buffer is no larger, whatever a caller (who may have it from an index) says is wanted. */
+const MAX_CHUNK_BYTES = 67108864;
+
+/** zlib then sees that all is said in its first call, and needs no second one. */
+const SPARE_BYTES = 64;
+
+const TRAILER_BYTES = 8;
+
+type InflateStream = Gunzip | InflateRaw;
+
+/**
+ * The `outputBytes` that follow a checkpoint, inflated in libuv's pool. `compressed` starts with the byte that the checkpoint
+ * lies in: at `compressedOffset`, or one before if `bits` is not 0. It may end anywhere after what is needed; what lies behind
+ * that is not looked at. Members that begin in it are checked against their trailers, the one that the checkpoint lies in
+ * can't be. The result may be a view of a buffer 64 bytes larger.
+ *
+ * @throws FormatError if `compressed` gives fewer bytes or is not deflate; its offset is where `compressed` starts.
+ * @throws AppError `invalid_argument` for a checkpoint or a length that can't be.
+ */
+export async function inflateFrom(
+  checkpoint: Checkpoint,
+  compressed: Uint8Array,
+  outputBytes: number,
+): Promise<Uint8Array> {
+  checkArguments(checkpoint, outputBytes);
+  const offset = checkpoint.compressedOffset - (checkpoint.bits === 0 ? 0 : 1);
+  if (outputBytes === 0) return new Uint8Array(0);
+  if (outputBytes > compressed.length * MAX_EXPANSION) {
+    throw shortError(offset, compressed.length, "at most", outputBytes);
+  }
+  try {
+    const pieces = await inflatePieces(checkpoint, compressed, outputBytes);
+    const output = pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : concatBytes(pieces);
+    if (output.length >= outputBytes) {
+      return new Uint8Array(output.buffer, output.byteOffset, outputBytes);
+    }
+    throw shortError(offset, compressed.length, `${output.length} of`, outputBytes);
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    throw damagedError(offset, error);
+  }
+}
+
+async function inflatePieces(
+  checkpoint: Checkpoint,
+  compressed: Uint8Array,
+  outputBytes: number,
+): Promise<Uint8Array[]> {
+  const input = alignToByte(compressed, checkpoint.bits);
+  const options = { dictionary: checkpoint.window, ...streamOptions(outputBytes) };
+  const first = createInflateRaw(options);
+  const pieces = await drain(first, input, outputBytes);
+  const missing = outputBytes - lengthOf(pieces);
+  const nextMember = first.bytesWritten + TRAILER_BYTES;
+  if (missing <= 0 || nextMember >= input.length) return pieces;
+  // The native side of gunzip goes from member to member by itself, which many tiny ones need.
+  const rest = createGunzip(streamOptions(missing));
+  pieces.push(...(await drain(rest, input.subarray(nextMember), missing)));
+  return pieces;
+}
+
+function streamOptions(outputBytes: number): ZlibOptions {
+  return {
+    chunkSize: Math.min(outputBytes + SPARE_BYTES, MAX_CHUNK_BYTES),
+    finishFlush: constants.Z_SYNC_FLUSH,
+  };
+}
+
+/** Inflates until at least `wanted` bytes are there or the stream has no more; leaving the loop destroys the stream. */
+async function drain(
+  stream: InflateStream,
+  input: Uint8Array,
+  wanted: number,
+): Promise<Uint8Array[]> {
+  const pieces: Uint8Array[] = [];
+  let have = 0;
+  stream.end(input);
+  for await (const piece of stream as AsyncIterable<Uint8Array>) {
+    pieces.push(piece);
+    have += piece.length;
+    if (have >= wanted) break;
+  }
+  return pieces;
+}
+
+function lengthOf(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((sum, piece) => sum + piece.length, 0);
+}
+
+function checkArguments(checkpoint: Checkpoint, outputBytes: number): void {
+  const { bits, window } = checkpoint;
+  const isPhase = Number.isInteger(bits) && bits >= 0 && bits <= 7;
+  const isLength = Number.isSafeInteger(outputBytes) && outputBytes >= 0;
+  if (isPhase && isLength && window.length === WINDOW_BYTES) return;
+  throw new AppError(
+    "invalid_argument",
+    `Cannot inflate ${outputBytes} bytes from a checkpoint with bits ${bits} and a window of ${window.length} bytes: want bits 0–7 and ${WINDOW_BYTES} bytes`,
+  );
+}
+
+function shortError(offset: number, have: number, gives: string, want: number): FormatError {
+  const state = `${have} compressed bytes give ${gives} the ${want} bytes that are wanted`;
+  return new FormatError("gzip span", offset, state);
+}
+
+function damagedError(offset: number, cause: unknown): FormatError {
+  const state = `the data is damaged: ${AppError.from(cause).message}`;
+  return new FormatError("gzip span", offset, state, { cause });
+}
