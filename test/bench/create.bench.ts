@@ -17,7 +17,7 @@ interface CreateFigures {
 
 const WORKER = fileURLToPath(new URL("./create-worker.js", import.meta.url));
 const rows: (string | number)[][] = [];
-for (const megabytes of [100, 1000]) {
+for (const megabytes of [100, 600]) {
   const layer = await sampleLayer(megabytes);
   for (const engine of ["zlib", "pako"]) {
     const { stdout } = await command(process.execPath, [WORKER, layer.gzip, engine]);

@@ -25,8 +25,8 @@ export async function sampleLayer(megabytes: number): Promise<SampleLayer> {
     const list = FOLDERS.join(" ");
     await command("sh", [
       "-c",
-      // head cuts the list of files where their sizes have added up to what is wanted.
-      `cd / && find ${list} -xdev -type f -printf '%s %p\\n' | awk -v want=${megabytes * 1e6} '{ sum += $1; if (sum > want) exit; print substr($0, index($0, " ") + 1) }' > '${tar}.list' && tar --create --format=pax --files-from='${tar}.list' --file='${tar}' && gzip -6 -c '${tar}' > '${gzip}.tmp'`,
+      // Files are taken as long as they fit; one that alone would be a quarter of the layer is left out.
+      `cd / && find ${list} -xdev -type f -printf '%s %p\\n' | awk -v want=${megabytes * 1e6} '{ if (sum + $1 > want || $1 > want / 4) next; sum += $1; print substr($0, index($0, " ") + 1) }' > '${tar}.list' && tar --create --format=pax --files-from='${tar}.list' --file='${tar}' && gzip -6 -c '${tar}' > '${gzip}.tmp'`,
     ]);
     await rename(`${gzip}.tmp`, gzip);
   }

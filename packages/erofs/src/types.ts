@@ -58,3 +58,42 @@ export interface ErofsImageOptions {
   /** 16 bytes; derived from content by the caller, so that equal input gives equal images. */
   readonly uuid?: Uint8Array;
 }
+
+/** The kinds of file. */
+export type ErofsKind = ErofsNode["kind"];
+
+/** An inode as the reader gives it: what `stat` shows. */
+export interface ErofsInode {
+  /** Number of the inode in its image, never 0: what directory entries name, and what the kernel shows as inode number. */
+  readonly nid: number;
+  readonly kind: ErofsKind;
+  /** Permissions with set-id and sticky bits, without the type bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly nlink: number;
+  /** Bytes of a file's content, of a directory's entries, or of a link's target; 0 for other kinds. */
+  readonly sizeBytes: number;
+  readonly mtimeSec: number;
+  readonly mtimeNsec: number;
+  /** Of `char` and `block`; else 0. */
+  readonly devmajor: number;
+  readonly devminor: number;
+}
+
+/** An entry of a directory, `.` and `..` included. */
+export interface ErofsDirectoryEntry {
+  readonly name: ByteString;
+  readonly nid: number;
+  readonly kind: ErofsKind;
+  /** Where to go on after this entry; stays valid as long as the image. */
+  readonly nextCookie: number;
+}
+
+/** Where a regular file's bytes lie. */
+export interface ErofsExtent {
+  /** Index into the image's devices, from 0. */
+  readonly device: number;
+  readonly offset: number;
+  readonly sizeBytes: number;
+}

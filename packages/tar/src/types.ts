@@ -40,7 +40,7 @@ export interface TarLimits {
   readonly maxNameBytes: number;
   /** Largest extended header (PAX or GNU long name) of one entry, in bytes. */
   readonly maxExtendedHeaderBytes: number;
-  /** Most bytes of names, link targets and extended headers of all entries together. */
+  /** Most bytes of names, link targets and extended headers of all entries together; a PAX record counts 64 more. */
   readonly maxMetadataBytes: number;
 }
 
@@ -64,7 +64,8 @@ export interface TarScan {
   /**
    * Takes the next bytes; they may be reused by the caller afterwards. File data is skipped without being looked at, and
    * so is everything after the archive's end.
-   * @throws FormatError with the offset in the archive; AppError `resource_exhausted` if a limit is exceeded.
+   * @throws FormatError with the offset in the archive. AppError `unimplemented`, naming the entry, for a sparse file or a
+   * type that no container runtime unpacks; `resource_exhausted` if a limit is exceeded.
    */
   push(bytes: Uint8Array): void;
   /** @throws FormatError if the archive ends inside a header or inside an entry's data. */

@@ -1,0 +1,28 @@
+import { read, writevSync } from "node:fs";
+
+/** Where requests come from and replies go: `/dev/fuse`, or a stand-in in tests. One message is one read and one write. */
+export interface FuseChannel {
+  /** Waits for the next request; how many bytes of `buffer` it fills. Rejects with the system's error. */
+  receive(buffer: Uint8Array): Promise<number>;
+  /** Sends one reply whole. Does not wait. Throws the system's error. */
+  send(pieces: readonly Uint8Array[]): void;
+}
+
+/**
+ * The channel over an open `/dev/fuse`. A `receive` that waits holds one thread of libuv's pool until a request comes or the
+ * mount ends; nothing else ends it, so the process that has one can only be ended by SIGKILL.
+ */
+export function deviceChannel(fd: number): FuseChannel {
+  return {
+    receive: (buffer) =>
+      new Promise((resolve, reject) => {
+        read(fd, buffer, 0, buffer.length, null, (error, length) => {
+          if (error === null) resolve(length);
+          else reject(error);
+        });
+      }),
+    send: (pieces) => {
+      writevSync(fd, pieces);
+    },
+  };
+}

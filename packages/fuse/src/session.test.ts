@@ -1,0 +1,320 @@
+import assert from "node:assert/strict";
+import { constants } from "node:os";
+import { describe, it } from "node:test";
+import { AppError } from "@soci-ts/core";
+import type { FuseChannel } from "./channel.ts";
+import type { FuseHandler } from "./handler.ts";
+import { FuseSession } from "./session.ts";
+import { decodeStruct } from "./struct.ts";
+import { FUSE_GETXATTR_IN, FUSE_INTERRUPT_IN, FUSE_OUT_HEADER, FUSE_READ_IN } from "./structs.ts";
+import { MemoryTree, pattern, sampleTree } from "./testing/memory-tree.ts";
+import { initMessage, message, nameBytes, structBytes } from "./testing/messages.ts";
+
+const { EAGAIN, EINTR, EINVAL, EIO, ENODATA, ENOENT, ENOSYS, ERANGE } = constants.errno;
+
+function systemError(code: string): Error {
+  return Object.assign(new Error(code), { code });
+}
+
+interface Reply {
+  readonly unique: bigint;
+  readonly errno: number;
+  readonly payload: Buffer;
+}
+
+/** Plays the kernel: hands out what is pushed, keeps what is replied. */
+class FakeKernel implements FuseChannel {
+  readonly replies: Reply[] = [];
+  readonly #queue: (Uint8Array | Error)[] = [];
+  readonly #waiting: (() => void)[] = [];
+  #nextSend: { readonly code: string; readonly failed: () => void } | undefined;
+
+  push(...items: readonly (Uint8Array | Error)[]): void {
+    this.#queue.push(...items);
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  /** Resolves when a send has failed with `code`. */
+  failNextSend(code: string): Promise<void> {
+    return new Promise((failed) => {
+      this.#nextSend = { code, failed };
+    });
+  }
+
+  async receive(buffer: Uint8Array): Promise<number> {
+    for (;;) {
+      const item = this.#queue.shift();
+      if (item instanceof Error) {
+        if ("code" in item && item.code === "ENODEV") this.push(item); // for the other readers
+        throw item;
+      }
+      if (item !== undefined) {
+        buffer.set(item);
+        return item.length;
+      }
+      await new Promise<void>((wake) => this.#waiting.push(wake));
+    }
+  }
+
+  send(pieces: readonly Uint8Array[]): void {
+    const bytes = Buffer.concat(pieces);
+    const failure = this.#nextSend;
+    this.#nextSend = undefined;
+    if (failure !== undefined) {
+      failure.failed();
+      throw systemError(failure.code);
+    }
+    const header = decodeStruct(
+      FUSE_OUT_HEADER,
+      new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
+      0,
+    );
+    assert.equal(header.len, bytes.length);
+    this.replies.push({
+      unique: header.unique,
+      errno: Math.abs(header.error),
+      payload: bytes.subarray(16),
+    });
+  }
+
+  async reply(unique: bigint): Promise<Reply> {
+    for (let turn = 0; turn < 1000; turn += 1) {
+      const reply = this.replies.find((candidate) => candidate.unique === unique);
+      if (reply !== undefined) return reply;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    throw new Error(`no reply to ${unique}`);
+  }
+}
+
+const ALL_FLAGS = 2n ** 64n - 1n;
+
+async function withSession(
+  handler: FuseHandler,
+  work: (kernel: FakeKernel) => Promise<void>,
+  options: { flags?: bigint; readDeadlineMs?: number } = {},
+): Promise<void> {
+  const kernel = new FakeKernel();
+  const { flags = ALL_FLAGS, ...rest } = options;
+  const session = new FuseSession({ channel: kernel, handler, ...rest });
+  kernel.push(initMessage(41, flags));
+  const running = session.run();
+  try {
+    await work(kernel);
+  } finally {
+    kernel.push(systemError("ENODEV"));
+    await running;
+  }
+}
+
+function readMessage(unique: bigint, nodeId: number, offset: number, size: number): Uint8Array {
+  return message("READ", unique, nodeId, structBytes(FUSE_READ_IN, { offset, size }));
+}
+
+const tree = new MemoryTree(sampleTree());
+
+/** Reads never end by themselves; the test sees how they are aborted. */
+class StuckTree extends MemoryTree {
+  readonly reasons: unknown[] = [];
+
+  override read(
+    _node: number,
+    _offset: number,
+    _length: number,
+    options?: { signal?: AbortSignal | undefined },
+  ): Promise<Uint8Array> {
+    options?.signal?.addEventListener("abort", () => this.reasons.push(options.signal?.reason));
+    return new Promise(() => {});
+  }
+}
+
+describe("FuseSession", () => {
+  it("answers requests from the handler and ends when unmounted", async () => {
+    await withSession(tree, async (kernel) => {
+      kernel.push(readMessage(10n, 2, 4096, 8192), message("READLINK", 12n, 3));
+      assert.deepEqual(
+        (await kernel.reply(10n)).payload,
+        Buffer.from(pattern(3_000_000).subarray(4096, 12_288)),
+      );
+      assert.equal(String((await kernel.reply(12n)).payload), "sub/../big");
+    });
+  });
+
+  it("goes on after EINTR, EAGAIN and ENOENT", async () => {
+    await withSession(tree, async (kernel) => {
+      kernel.push(
+        systemError("EINTR"),
+        systemError("EAGAIN"),
+        systemError("ENOENT"),
+        message("STATFS", 4n, 1),
+      );
+      assert.equal((await kernel.reply(4n)).errno, 0);
+    });
+  });
+
+  it("rejects when the descriptor fails in another way", async () => {
+    const kernel = new FakeKernel();
+    const session = new FuseSession({ channel: kernel, handler: tree, readers: 1 });
+    kernel.push(systemError("EBADF"));
+    await assert.rejects(session.run(), { code: "internal" });
+  });
+
+  it("answers ENOSYS to what it does not know, and to OPEN where the kernel needs none", async () => {
+    await withSession(tree, async (kernel) => {
+      kernel.push(
+        message(46, 4n, 1, new Uint8Array(24)),
+        message("OPEN", 6n, 2, new Uint8Array(8)),
+        message("OPENDIR", 8n, 1, new Uint8Array(8)),
+      );
+      for (const unique of [4n, 6n, 8n]) assert.equal((await kernel.reply(unique)).errno, ENOSYS);
+    });
+    await withSession(
+      tree,
+      async (kernel) => {
+        kernel.push(message("OPEN", 6n, 2, new Uint8Array(8)));
+        assert.equal((await kernel.reply(6n)).payload.length, 16);
+      },
+      { flags: 1n },
+    );
+  });
+
+  it("does not answer FORGET", async () => {
+    await withSession(tree, async (kernel) => {
+      kernel.push(message("FORGET", 4n, 1, new Uint8Array(8)), message("STATFS", 6n, 1));
+      await kernel.reply(6n);
+      assert.ok(!kernel.replies.some(({ unique }) => unique === 4n));
+    });
+  });
+
+  it("answers EINVAL to a message that can't be decoded, when it has a name", async () => {
+    await withSession(tree, async (kernel) => {
+      kernel.push(
+        message("LOOKUP", 4n, 1, nameBytes("")),
+        new Uint8Array(7),
+        message("STATFS", 6n, 1),
+      );
+      assert.equal((await kernel.reply(4n)).errno, EINVAL);
+      assert.equal((await kernel.reply(6n)).errno, 0);
+    });
+  });
+
+  it("answers xattrs by size: too small is ERANGE, 0 asks how much, absent is ENODATA", async () => {
+    await withSession(
+      tree,
+      async (kernel) => {
+        const get = (unique: bigint, name: string, size: number): Uint8Array =>
+          message("GETXATTR", unique, 6, structBytes(FUSE_GETXATTR_IN, { size }), nameBytes(name));
+        kernel.push(
+          get(12n, "trusted.overlay.opaque", 16),
+          get(4n, "user.none", 16),
+          get(6n, "trusted.overlay.opaque", 0),
+        );
+        kernel.push(message("LISTXATTR", 8n, 6, structBytes(FUSE_GETXATTR_IN, { size: 3 })));
+        assert.equal(String((await kernel.reply(12n)).payload), "y");
+        assert.equal((await kernel.reply(4n)).errno, ENODATA);
+        assert.equal((await kernel.reply(6n)).payload[0], 1);
+        assert.equal((await kernel.reply(8n)).errno, ERANGE);
+      },
+      {},
+    );
+  });
+
+  it("lists a long directory in pieces that fit", async () => {
+    await withSession(tree, async (kernel) => {
+      let offset = 0;
+      let names = 0;
+      for (let unique = 100n; ; unique += 2n) {
+        kernel.push(
+          message("READDIRPLUS", unique, 4, structBytes(FUSE_READ_IN, { offset, size: 4096 })),
+        );
+        const { payload } = await kernel.reply(unique);
+        if (payload.length === 0) break;
+        assert.ok(payload.length <= 4096);
+        for (let at = 0; at < payload.length; names += 1) {
+          const nameLength = payload.readUInt32LE(at + 144);
+          offset = Number(payload.readBigUInt64LE(at + 136));
+          at += Math.ceil((152 + nameLength) / 8) * 8;
+        }
+      }
+      assert.equal(names, 302);
+    });
+  });
+
+  it("answers an unknown node with ENOENT and a handler's fault with EIO", async () => {
+    const broken = new MemoryTree(sampleTree());
+    broken.read = () => {
+      throw new TypeError("a fault");
+    };
+    await withSession(broken, async (kernel) => {
+      kernel.push(message("READLINK", 4n, 77), readMessage(6n, 2, 0, 10));
+      assert.equal((await kernel.reply(4n)).errno, ENOENT);
+      assert.equal((await kernel.reply(6n)).errno, EIO);
+    });
+  });
+
+  it("never sends more than was asked for", async () => {
+    const generous = new MemoryTree(sampleTree());
+    generous.read = () => new Uint8Array(100);
+    await withSession(generous, async (kernel) => {
+      kernel.push(readMessage(6n, 2, 0, 10));
+      assert.equal((await kernel.reply(6n)).errno, EIO);
+    });
+  });
+
+  it("aborts a read on INTERRUPT and asks for an INTERRUPT again whose target is not here", async () => {
+    const stuck = new StuckTree(sampleTree());
+    await withSession(stuck, async (kernel) => {
+      const interrupt = (target: bigint): Uint8Array =>
+        message("INTERRUPT", target + 1n, 0, structBytes(FUSE_INTERRUPT_IN, { unique: target }));
+      kernel.push(readMessage(6n, 2, 0, 10), interrupt(6n), interrupt(98n));
+      assert.equal((await kernel.reply(6n)).errno, EINTR);
+      assert.equal((await kernel.reply(99n)).errno, EAGAIN);
+      assert.equal((stuck.reasons[0] as AppError).code, "cancelled");
+    });
+  });
+
+  it("answers EIO after the deadline", async () => {
+    const stuck = new StuckTree(sampleTree());
+    await withSession(
+      stuck,
+      async (kernel) => {
+        kernel.push(readMessage(6n, 2, 0, 10));
+        assert.equal((await kernel.reply(6n)).errno, EIO);
+        assert.ok(stuck.reasons[0] instanceof AppError);
+      },
+      { readDeadlineMs: 20 },
+    );
+  });
+
+  it("aborts what is in flight when unmounted", async () => {
+    const stuck = new StuckTree(sampleTree());
+    await withSession(stuck, async (kernel) => {
+      kernel.push(readMessage(6n, 2, 0, 10), message("STATFS", 8n, 1));
+      await kernel.reply(8n);
+    });
+    assert.equal(stuck.reasons.length, 1);
+  });
+
+  it("keeps a resent request's unique", async () => {
+    const unique = (1n << 63n) | 6n;
+    await withSession(tree, async (kernel) => {
+      kernel.push(readMessage(unique, 2, 0, 10));
+      assert.equal((await kernel.reply(unique)).payload.length, 10);
+    });
+  });
+
+  it("turns a reply that the kernel refuses into EIO, and lets go of one that nobody waits for", async () => {
+    await withSession(tree, async (kernel) => {
+      await kernel.reply(2n);
+      void kernel.failNextSend("EINVAL");
+      kernel.push(readMessage(6n, 2, 0, 10));
+      assert.equal((await kernel.reply(6n)).errno, EIO);
+      const failed = kernel.failNextSend("ENOENT");
+      kernel.push(readMessage(8n, 2, 0, 10));
+      await failed;
+      kernel.push(message("STATFS", 10n, 1));
+      await kernel.reply(10n);
+      assert.ok(!kernel.replies.some(({ unique: replied }) => replied === 8n));
+    });
+  });
+});

@@ -1,0 +1,185 @@
+import { constants } from "node:os";
+import { AppError, abortable, type Logger, silentLogger } from "@soci-ts/core";
+import { answerRequest } from "./answer.ts";
+import type { FuseChannel } from "./channel.ts";
+import { describeRequest } from "./describe.ts";
+import { errnoOf, FuseError } from "./errno.ts";
+import type { FuseHandler } from "./handler.ts";
+import { type Negotiated, negotiateInit } from "./init.ts";
+import { REQUEST_BUFFER_BYTES } from "./protocol.ts";
+import { encodeInit, encodeOutHeader } from "./reply.ts";
+import { decodeRequest, type FuseRequest, peekUnique } from "./request.ts";
+
+/** What a session is made of. */
+export interface FuseSessionOptions {
+  readonly channel: FuseChannel;
+  readonly handler: FuseHandler;
+  readonly logger?: Logger;
+  /** Requests waited for at a time; each holds a libuv thread. Default 2. */
+  readonly readers?: number;
+  /** After this many milliseconds a READ is answered with EIO, whatever its handler does. Default 60,000. */
+  readonly readDeadlineMs?: number;
+  /** Told once, when the kernel's INIT has been answered: the mount can be used. */
+  readonly onReady?: (negotiated: Negotiated) => void;
+}
+
+const { EAGAIN, EIO, EINVAL } = constants.errno;
+
+/** Errors of `receive` after which the next one is tried: no request was lost. */
+const RETRY = new Set(["EINTR", "EAGAIN", "ENOENT"]);
+/** The mount is gone: unmounted, or its connection aborted. */
+const ENDED = new Set(["ENODEV", "ECONNABORTED"]);
+
+/**
+ * Serves one FUSE connection.
+ *
+ * Life: made, `run` once; the kernel's INIT comes first and is answered; then requests, answered in any order; `run` resolves
+ * when the file system has been unmounted. There is no way to stop a session from inside: unmount it, from another process.
+ */
+export class FuseSession {
+  readonly #channel: FuseChannel;
+  readonly #handler: FuseHandler;
+  readonly #logger: Logger;
+  readonly #options: FuseSessionOptions;
+  /** Aborts reads that are being answered, by `unique`. */
+  readonly #inFlight = new Map<bigint, AbortController>();
+  #negotiated: Negotiated | undefined;
+
+  constructor(options: FuseSessionOptions) {
+    this.#channel = options.channel;
+    this.#handler = options.handler;
+    this.#logger = options.logger ?? silentLogger;
+    this.#options = options;
+  }
+
+  /**
+   * Serves until the mount ends.
+   * @throws AppError `internal` if the descriptor fails in another way; `unimplemented` for a kernel that is too old.
+   */
+  async run(): Promise<void> {
+    const readers = Array.from({ length: this.#options.readers ?? 2 }, () => this.#readLoop());
+    try {
+      await Promise.all(readers);
+    } finally {
+      for (const abort of this.#inFlight.values()) abort.abort(ended());
+    }
+  }
+
+  async #readLoop(): Promise<void> {
+    const buffer = new Uint8Array(REQUEST_BUFFER_BYTES);
+    for (;;) {
+      const length = await this.#receive(buffer);
+      if (length === undefined) return;
+      if (length > 0) this.#take(buffer.subarray(0, length));
+    }
+  }
+
+  /** Length of the next request, 0 to try again, `undefined` at the end. */
+  async #receive(buffer: Uint8Array): Promise<number | undefined> {
+    try {
+      return await this.#channel.receive(buffer);
+    } catch (error) {
+      const { code = "" } = error as NodeJS.ErrnoException;
+      if (RETRY.has(code)) return 0;
+      if (ENDED.has(code)) return undefined;
+      throw AppError.from(error);
+    }
+  }
+
+  /** Decodes before it returns, because the buffer is used again; answers later. */
+  #take(message: Uint8Array): void {
+    let request: FuseRequest;
+    try {
+      request = decodeRequest(message);
+    } catch (error) {
+      this.#logger.error("FUSE request not understood", { error: String(error) });
+      const unique = peekUnique(message);
+      if (unique !== undefined) this.#reply(unique, EINVAL);
+      return;
+    }
+    this.#logger.debug("FUSE request", { request: describeRequest(request) });
+    this.#dispatch(request);
+  }
+
+  #dispatch(request: FuseRequest): void {
+    const { kind } = request;
+    if (kind === "FORGET") return; // node ids need no bookkeeping, and FORGET has no reply
+    if (kind === "INIT") this.#init(request);
+    else if (kind === "INTERRUPT") this.#interrupt(request.unique, request.target);
+    else void this.#answer(request);
+  }
+
+  #init(request: Extract<FuseRequest, { kind: "INIT" }>): void {
+    const negotiated = negotiateInit(request.offer);
+    this.#negotiated = negotiated;
+    this.#reply(request.unique, 0, encodeInit(negotiated));
+    this.#options.onReady?.(negotiated);
+  }
+
+  /** Aborts the target. One that is not here yet is on its way in another reader: EAGAIN brings the interrupt again. */
+  #interrupt(unique: bigint, target: bigint): void {
+    const abort = this.#inFlight.get(target);
+    if (abort === undefined) this.#reply(unique, EAGAIN);
+    else
+      abort.abort(new AppError("cancelled", "Cannot finish the read: its reader was interrupted"));
+  }
+
+  /** Never rejects. */
+  async #answer(request: FuseRequest): Promise<void> {
+    const abort = new AbortController();
+    const timer = request.kind === "READ" ? this.#startDeadline(abort) : undefined;
+    this.#inFlight.set(request.unique, abort);
+    try {
+      const answer = answerRequest(this.#handler, request, {
+        signal: abort.signal,
+        noOpen: this.#negotiated?.flags.has("NO_OPEN_SUPPORT") ?? false,
+        noOpendir: this.#negotiated?.flags.has("NO_OPENDIR_SUPPORT") ?? false,
+      });
+      this.#reply(request.unique, 0, await abortable(answer, abort.signal));
+    } catch (error) {
+      this.#reply(request.unique, this.#judge(request, error));
+    } finally {
+      clearTimeout(timer);
+      this.#inFlight.delete(request.unique);
+    }
+  }
+
+  #startDeadline(abort: AbortController): NodeJS.Timeout {
+    const deadlineMs = this.#options.readDeadlineMs ?? 60_000;
+    return setTimeout(() => {
+      const message = `Cannot finish the read: no answer after ${deadlineMs} ms`;
+      abort.abort(new AppError("deadline_exceeded", message));
+    }, deadlineMs);
+  }
+
+  /** The errno for a failure; those that are news are logged, here and nowhere else. */
+  #judge(request: FuseRequest, error: unknown): number {
+    const errno = errnoOf(error);
+    if (!(error instanceof FuseError) || errno === EIO) {
+      const { code, message, details } = AppError.from(error);
+      const fields = { ...details, code, error: message, request: describeRequest(request), errno };
+      if (code === "cancelled") this.#logger.debug("FUSE request interrupted", fields);
+      else this.#logger.error("FUSE request failed", fields);
+    }
+    return errno;
+  }
+
+  #reply(unique: bigint, errno: number, payload?: Uint8Array): void {
+    const header = encodeOutHeader(unique, errno, payload?.length ?? 0);
+    try {
+      this.#channel.send(
+        payload === undefined || payload.length === 0 ? [header] : [header, payload],
+      );
+    } catch (error) {
+      const { code = "" } = error as NodeJS.ErrnoException;
+      // ENOENT: the kernel gave the request up (its reader was killed, the mount ended).
+      if (code === "ENOENT" || ENDED.has(code)) return;
+      this.#logger.error("FUSE reply not taken", { unique: String(unique), error: String(error) });
+      if (errno === 0) this.#reply(unique, EIO);
+    }
+  }
+}
+
+function ended(): AppError {
+  return new AppError("cancelled", "Cannot finish the request: the file system was unmounted");
+}

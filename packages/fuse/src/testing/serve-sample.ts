@@ -1,0 +1,40 @@
+import { writeSync } from "node:fs";
+import { constants } from "node:os";
+import { deviceChannel } from "../channel.ts";
+import { FuseError } from "../errno.ts";
+import { FuseSession } from "../session.ts";
+import { MemoryTree, sampleTree } from "./memory-tree.ts";
+
+/*
+ * Serves the sample tree on descriptor 3 until it is unmounted, for the e2e test. Node 9 (`bad`) fails in its second 4 KiB and hangs
+ * when asked for byte 8192. Every request is written to standard output.
+ */
+class SampleTree extends MemoryTree {
+  override read(nodeId: number, offset: number, length: number): Promise<Uint8Array> | Uint8Array {
+    if (nodeId === 9 && offset >= 8192) return new Promise(() => {});
+    if (nodeId === 9 && offset >= 4096) throw new FuseError(constants.errno.EIO);
+    return super.read(nodeId, offset, length);
+  }
+}
+
+const nodes = new Map(sampleTree()).set(9, { type: "reg", content: new Uint8Array(16_384) });
+const session = new FuseSession({
+  channel: deviceChannel(3),
+  handler: new SampleTree(nodes),
+  onReady: () => writeSync(1, "ready\n"),
+  logger: {
+    debug: (_, fields) => writeSync(1, `${fields?.["request"]}\n`),
+    info: () => {},
+    warn: () => {},
+    error: (text, fields) => writeSync(1, `error ${text} ${JSON.stringify(fields)}\n`),
+    child() {
+      return this;
+    },
+  },
+});
+try {
+  await session.run();
+  writeSync(1, "ended\n");
+} finally {
+  process.kill(process.pid, "SIGKILL");
+}

@@ -1,0 +1,3 @@
+export type { Database, Row, Statement } from "./database.ts";
+export type { SqlValue } from "./driver.ts";
+export { type OpenOptions, openDatabase } from "./open.ts";

@@ -1,0 +1,10 @@
+export { openStore, type StoreOptions } from "./open-store.ts";
+export type {
+  BlobRecord,
+  IndexFilter,
+  IndexRecord,
+  ReadBlobOptions,
+  Store,
+  StoreDirectory,
+  ZtocRecord,
+} from "./types.ts";

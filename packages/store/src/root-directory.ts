@@ -1,0 +1,69 @@
+import { mkdir, readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { AppError } from "@soci-ts/core";
+import { writeFileAtomically } from "./atomic-file.ts";
+
+/** The layout of files under a store's root; a store with a higher number is refused. See FORMAT.md. */
+export const STORE_FORMAT = 1;
+
+const PRIVATE = 0o700;
+
+/** The directory of writes in progress, below the root. */
+export const TEMPORARY_DIRECTORY = "tmp";
+
+/**
+ * Makes `root` a store if it is absent or empty, else checks that it is one.
+ * @throws AppError `failed_precondition`, before any write, if a newer version wrote it, if it holds something else, or if
+ * others may write to it.
+ */
+export async function prepareRoot(root: string): Promise<void> {
+  await mkdir(root, { recursive: true, mode: PRIVATE });
+  await refuseSharedDirectory(root);
+  const found = await readFormat(root);
+  if (found === undefined) await refuseForeignFiles(root);
+  else refuseFormat(root, found);
+  await mkdir(join(root, TEMPORARY_DIRECTORY), { recursive: true, mode: PRIVATE });
+  if (found === undefined) {
+    const bytes = Buffer.from(`${STORE_FORMAT}\n`);
+    await writeFileAtomically(join(root, "format"), bytes, join(root, TEMPORARY_DIRECTORY));
+  }
+}
+
+async function refuseSharedDirectory(root: string): Promise<void> {
+  const { mode } = await stat(root);
+  const mayWrite = (digit: number): boolean => Math.floor(mode / 8 ** digit / 2) % 2 === 1;
+  if (!mayWrite(0) && !mayWrite(1)) return;
+  throw refusal(root, `its mode ${(mode % 0o1000).toString(8)} lets others write, want 700`);
+}
+
+async function readFormat(root: string): Promise<string | undefined> {
+  try {
+    return await readFile(join(root, "format"), "latin1");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** A first open that was killed leaves at most the temporary directory. */
+async function refuseForeignFiles(root: string): Promise<void> {
+  const foreign = (await readdir(root)).find((name) => name !== TEMPORARY_DIRECTORY);
+  if (foreign === undefined) return;
+  const others = await readFormat(root);
+  if (others !== undefined) return;
+  throw refusal(root, `it holds ${JSON.stringify(foreign)} and no format file, want an empty one`);
+}
+
+function refuseFormat(root: string, text: string): void {
+  const format = /^\d{1,9}\n?$/.test(text) ? Number(text) : undefined;
+  if (format === STORE_FORMAT) return;
+  const shown = format ?? JSON.stringify(text.slice(0, 40));
+  throw refusal(
+    root,
+    `its format is ${shown}, want ${STORE_FORMAT}; use the version that wrote it`,
+  );
+}
+
+function refusal(root: string, why: string): AppError {
+  return new AppError("failed_precondition", `Cannot open store ${JSON.stringify(root)}: ${why}`);
+}
