@@ -1,0 +1,29 @@
+import type { FileHandle } from "node:fs/promises";
+
+/** Writes all of `bytes` at `position`. */
+export async function writeFully(
+  file: FileHandle,
+  bytes: Uint8Array,
+  position: number,
+): Promise<void> {
+  let done = 0;
+  while (done < bytes.length) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    done += bytesWritten;
+  }
+}
+
+/** Reads into all of `bytes` from `position`; false if the file ends before. */
+export async function readFully(
+  file: FileHandle,
+  bytes: Uint8Array,
+  position: number,
+): Promise<boolean> {
+  let done = 0;
+  while (done < bytes.length) {
+    const { bytesRead } = await file.read(bytes, done, bytes.length - done, position + done);
+    if (bytesRead === 0) return false;
+    done += bytesRead;
+  }
+  return true;
+}

@@ -1,0 +1,234 @@
+import { constants } from "node:fs";
+import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { crc32 } from "node:zlib";
+import { AppError, type Logger, type Metrics, roundUp } from "@soci-ts/core";
+import type { ChunkMap } from "./chunk-map.ts";
+import { readFully, writeFully } from "./file-io.ts";
+import { Presence } from "./presence.ts";
+import type { PresenceHeader } from "./presence-format.ts";
+
+/** Names of the files in a cache directory; see FORMAT.md. */
+export const DATA_FILE = "data";
+/** See {@link DATA_FILE}. */
+export const PRESENCE_FILE = "presence";
+
+const BLOCK_BYTES = 512;
+
+interface Files {
+  readonly data: FileHandle;
+  readonly presence: Presence;
+}
+
+/** Where a cache reports what goes wrong. */
+export interface CacheReporting {
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/**
+ * The chunks of a layer that are on the disk. Nothing in here fails a read: what can't be read, or is not what its checksum says,
+ * is absent; what can't be written stays with the caller.
+ */
+export class LayerCache {
+  readonly #map: ChunkMap;
+  readonly #files: Files | undefined;
+  readonly #reporting: CacheReporting;
+  #cachedBytes = 0;
+  #corruptChunks = 0;
+  #errors = 0;
+  #isFailing = false;
+
+  private constructor(map: ChunkMap, files: Files | undefined, reporting: CacheReporting) {
+    this.#map = map;
+    this.#files = files;
+    this.#reporting = reporting;
+    for (const { number, start, end } of map.chunks(0, map.sizeBytes)) {
+      if (files?.presence.has(number)) this.#cachedBytes += end - start;
+    }
+  }
+
+  /**
+   * Opens the cache in `directory`, made if absent, and started empty if it is of an older or unknown format.
+   * @throws AppError `failed_precondition` if a newer version wrote it; all other failures give a cache that keeps nothing.
+   */
+  static async open(
+    directory: string,
+    header: PresenceHeader,
+    reporting: CacheReporting,
+  ): Promise<LayerCache> {
+    try {
+      const files = await openFiles(directory, header);
+      return new LayerCache(header.map, files, reporting);
+    } catch (error) {
+      if (error instanceof AppError) throw error;
+      const cache = new LayerCache(header.map, undefined, reporting);
+      cache.#failed("open", error);
+      return cache;
+    }
+  }
+
+  get cachedBytes(): number {
+    return this.#cachedBytes;
+  }
+
+  get isComplete(): boolean {
+    return this.#cachedBytes === this.#map.sizeBytes;
+  }
+
+  get corruptChunks(): number {
+    return this.#corruptChunks;
+  }
+
+  get errors(): number {
+    return this.#errors;
+  }
+
+  /** True if all chunks of [start, end) are present. */
+  has(start: number, end: number): boolean {
+    if (this.#files === undefined) return false;
+    for (const { number } of this.#map.chunks(start, end)) {
+      if (!this.#files.presence.has(number)) return false;
+    }
+    return true;
+  }
+
+  /** The bytes of [start, end), checked; undefined if some are not (or no longer) to be had here. */
+  async read(start: number, end: number): Promise<Uint8Array | undefined> {
+    const files = this.#files;
+    if (files === undefined || !this.has(start, end)) return undefined;
+    const chunks = [...this.#map.chunks(start, end)];
+    const from = chunks[0]?.start ?? start;
+    const to = chunks.at(-1)?.end ?? end;
+    // Never handed out unless all of it was read.
+    const bytes = Buffer.allocUnsafeSlow(to - from);
+    try {
+      if (!(await readFully(files.data, bytes, from))) bytes.fill(0);
+    } catch (error) {
+      this.#failed("read", error);
+      return undefined;
+    }
+    let intact = true;
+    for (const chunk of chunks) {
+      const checksum = crc32(bytes.subarray(chunk.start - from, chunk.end - from));
+      if (files.presence.matches(chunk.number, checksum)) continue;
+      intact = false;
+      if (files.presence.has(chunk.number)) {
+        await this.#foundCorrupt(files, chunk.number, chunk.end - chunk.start);
+      }
+    }
+    return intact ? bytes.subarray(start - from, end - from) : undefined;
+  }
+
+  /** Looks whether another process has written chunks of [start, end) meanwhile. */
+  async refresh(start: number, end: number): Promise<void> {
+    if (this.#files === undefined) return;
+    const chunks = [...this.#map.chunks(start, end)];
+    const [first, last] = [chunks[0], chunks.at(-1)];
+    if (first === undefined || last === undefined) return;
+    try {
+      const found = new Set(await this.#files.presence.refresh(first.number, last.number + 1));
+      for (const chunk of chunks) {
+        if (found.has(chunk.number)) this.#cachedBytes += chunk.end - chunk.start;
+      }
+    } catch (error) {
+      this.#failed("read presence", error);
+    }
+  }
+
+  /** Writes a whole span and marks its chunks; false if that failed. */
+  async writeSpan(at: number, bytes: Uint8Array): Promise<boolean> {
+    if (this.#files === undefined) return false;
+    const { data, presence } = this.#files;
+    const { uncompressedStart, uncompressedEnd } = this.#map.span(at);
+    const { first, end } = this.#map.chunksOfSpan(at);
+    const checksums = new Uint32Array(end - first);
+    try {
+      await writeFully(data, bytes, uncompressedStart);
+    } catch (error) {
+      this.#failed("write", error);
+      return false;
+    }
+    for (const chunk of this.#map.chunks(uncompressedStart, uncompressedEnd)) {
+      const part = bytes.subarray(chunk.start - uncompressedStart, chunk.end - uncompressedStart);
+      checksums[chunk.number - first] = crc32(part);
+      if (!presence.has(chunk.number)) this.#cachedBytes += chunk.end - chunk.start;
+    }
+    try {
+      await presence.mark(first, checksums);
+      this.#isFailing = false;
+    } catch (error) {
+      this.#failed("write presence", error);
+    }
+    return true;
+  }
+
+  /** Closes the files. */
+  async close(): Promise<void> {
+    await this.#files?.presence.close();
+    await this.#files?.data.close();
+  }
+
+  async #foundCorrupt(files: Files, chunk: number, sizeBytes: number): Promise<void> {
+    this.#cachedBytes -= sizeBytes;
+    this.#corruptChunks += 1;
+    this.#reporting.metrics.count("soci_layer_corrupt_chunks_total");
+    this.#reporting.logger.warn("cached chunk is damaged, it is fetched again", { chunk });
+    try {
+      await files.presence.markCorrupt(chunk);
+    } catch (error) {
+      this.#failed("write presence", error);
+    }
+  }
+
+  /** Logged once until something works again: a full disk fails every write. */
+  #failed(operation: string, error: unknown): void {
+    this.#errors += 1;
+    this.#reporting.metrics.count("soci_layer_cache_errors_total");
+    if (this.#isFailing) return;
+    this.#isFailing = true;
+    const reason = AppError.from(error).message;
+    this.#reporting.logger.warn("layer cache failed, reads go on without it", {
+      operation,
+      reason,
+    });
+  }
+}
+
+async function openFiles(directory: string, header: PresenceHeader): Promise<Files> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const path = join(directory, PRESENCE_FILE);
+  const presence = (await Presence.open(path, header)) ?? (await startEmpty(directory, header));
+  try {
+    const data = await open(
+      join(directory, DATA_FILE),
+      constants.O_RDWR + constants.O_CREAT,
+      0o600,
+    );
+    try {
+      const sizeBytes = roundUp(header.map.sizeBytes, BLOCK_BYTES);
+      // Only ever longer: another process may have it open.
+      if ((await data.stat()).size < sizeBytes) await data.truncate(sizeBytes);
+      return { data, presence };
+    } catch (error) {
+      await data.close();
+      throw error;
+    }
+  } catch (error) {
+    await presence.close();
+    throw error;
+  }
+}
+
+/** Files of another format are removed, not emptied: a process that has them open goes on with them unharmed. */
+async function startEmpty(directory: string, header: PresenceHeader): Promise<Presence> {
+  const path = join(directory, PRESENCE_FILE);
+  for (let attempt = 0; attempt < 3; attempt += 1) {
+    await Presence.create(path, header);
+    const presence = await Presence.open(path, header);
+    if (presence !== undefined) return presence;
+    await rm(path, { force: true });
+    await rm(join(directory, DATA_FILE), { force: true });
+  }
+  throw new Error(`other processes keep replacing ${path}`);
+}

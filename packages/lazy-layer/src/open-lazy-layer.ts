@@ -1,0 +1,239 @@
+import { setMaxListeners } from "node:events";
+import { join } from "node:path";
+import {
+  AppError,
+  checkRange,
+  type Digest,
+  digestAlgorithm,
+  digestHex,
+  type IoOptions,
+  type Logger,
+  type Metrics,
+  roundUp,
+  silentLogger,
+  silentMetrics,
+} from "@soci-ts/core";
+import type { LayerIndex } from "@soci-ts/layer-index";
+import { checkIndex } from "./check-index.ts";
+import { ChunkMap } from "./chunk-map.ts";
+import { cacheIdentity } from "./identity.ts";
+import { LayerCache, PRESENCE_FILE } from "./layer-cache.ts";
+import { DEFAULT_LAYER_LIMITS, type LayerLimits } from "./limits.ts";
+import { Presence } from "./presence.ts";
+import type { PresenceHeader } from "./presence-format.ts";
+import { ReadAhead } from "./read-ahead.ts";
+import { SpanFetcher } from "./span-fetcher.ts";
+import type { LayerStats, LazyLayer, RangeBlob } from "./types.ts";
+
+/** tar's and EROFS's block. */
+const BLOCK_BYTES = 512;
+
+/** The folder of a layer that was streamed, inside the layer's own. */
+export const WHOLE_FOLDER = "whole";
+
+/** How to open a layer. */
+export interface OpenLazyLayerOptions {
+  /** Holds one folder for each layer; made if absent. */
+  readonly directory: string;
+  /** Digest of the layer's blob. */
+  readonly layerDigest: Digest;
+  /** Checked, but believed: what chains its digests to something trusted is the caller's affair. */
+  readonly index: LayerIndex;
+  /** The layer's blob; it is not closed. */
+  readonly blob: RangeBlob;
+  readonly limits?: Partial<LayerLimits>;
+  readonly logger?: Logger;
+  readonly metrics?: Metrics;
+}
+
+/**
+ * Opens a layer by its index. Needs no network. What was cached before, by this process or another, is used; several processes may
+ * have the same layer open at once.
+ * @throws FormatError if the index does not hang together or is not of this blob; AppError `resource_exhausted` if a span is too large to
+ * inflate in memory (stream the layer then), `failed_precondition` if a newer version wrote the cache.
+ */
+export async function openLazyLayer(options: OpenLazyLayerOptions): Promise<LazyLayer> {
+  const { layerDigest, index, blob } = options;
+  const limits = { ...DEFAULT_LAYER_LIMITS, ...options.limits };
+  checkIndex(index, blob.size, layerDigest, limits);
+  const logger = (options.logger ?? silentLogger).child({ layer: layerDigest });
+  const metrics = options.metrics ?? silentMetrics;
+  const map = new ChunkMap(index.spans);
+  const header: PresenceHeader = { layerDigest, identity: cacheIdentity(layerDigest, index), map };
+  const directory = await cacheDirectory(layerDirectory(options.directory, layerDigest), header);
+  const cache = await LayerCache.open(directory, header, { logger, metrics });
+  const fetcher = new SpanFetcher({ layerDigest, index, blob, cache, limits, logger, metrics });
+  return new CachedLayer(map, { cache, fetcher, limits, metrics });
+}
+
+/** The folder of everything that is kept of a layer. */
+export function layerDirectory(directory: string, layerDigest: Digest): string {
+  return join(directory, `${digestAlgorithm(layerDigest)}-${digestHex(layerDigest)}`);
+}
+
+/** A streamed layer's own folder if the index is the one that streaming gave, else one for this index. */
+async function cacheDirectory(directory: string, header: PresenceHeader): Promise<string> {
+  const whole = join(directory, WHOLE_FOLDER);
+  try {
+    const presence = await Presence.open(join(whole, PRESENCE_FILE), header);
+    await presence?.close();
+    if (presence !== undefined) return whole;
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    // An unreadable folder is as good as none.
+  }
+  return join(directory, Buffer.from(header.identity).toString("hex", 0, 16));
+}
+
+interface Parts {
+  readonly cache: LayerCache;
+  readonly fetcher: SpanFetcher;
+  readonly limits: LayerLimits;
+  readonly metrics: Metrics;
+}
+
+class CachedLayer implements LazyLayer {
+  readonly size: number;
+  readonly #map: ChunkMap;
+  readonly #parts: Parts;
+  readonly #readAhead: ReadAhead;
+  readonly #reads = new Set<Promise<unknown>>();
+  #bytesRead = 0;
+  #closing: Promise<void> | undefined;
+
+  constructor(map: ChunkMap, parts: Parts) {
+    this.size = roundUp(map.sizeBytes, BLOCK_BYTES);
+    this.#map = map;
+    this.#parts = parts;
+    this.#readAhead = new ReadAhead(parts.limits.maxReadAheadBytes);
+  }
+
+  async readAt(offset: number, length: number, options: IoOptions = {}): Promise<Uint8Array> {
+    options.signal?.throwIfAborted();
+    checkRange(this.size, offset, length);
+    if (this.#closing !== undefined) {
+      throw new AppError("cancelled", "Cannot read the layer: it is closed");
+    }
+    const end = Math.min(offset + length, this.#map.sizeBytes);
+    const read = offset < end ? this.#read(offset, end, options.signal) : new Uint8Array(0);
+    const bytes = read instanceof Promise ? await this.#tracked(read) : read;
+    this.#bytesRead += length;
+    this.#parts.metrics.count("soci_layer_read_bytes_total", length);
+    if (bytes.length === length) return bytes;
+    const padded = new Uint8Array(length);
+    padded.set(bytes);
+    return padded;
+  }
+
+  stats(): LayerStats {
+    const { cache, fetcher } = this.#parts;
+    return {
+      requests: fetcher.requestCount,
+      bytesFetched: fetcher.bytesFetched,
+      bytesRead: this.#bytesRead,
+      cachedBytes: cache.cachedBytes,
+      complete: cache.isComplete,
+      readAheadSpans: fetcher.readAheadSpans,
+      corruptChunks: cache.corruptChunks,
+      cacheErrors: cache.errors,
+    };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    await this.#parts.fetcher.close();
+    // Reads in the cache file end by themselves; its descriptor must outlive them.
+    await Promise.allSettled(this.#reads);
+    await this.#parts.cache.close();
+  }
+
+  async #tracked<T>(read: Promise<T>): Promise<T> {
+    this.#reads.add(read);
+    try {
+      return await read;
+    } finally {
+      this.#reads.delete(read);
+    }
+  }
+
+  async #read(start: number, end: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const { cache } = this.#parts;
+    this.#planReadAhead(start, end);
+    const cached = await cache.read(start, end);
+    if (cached !== undefined) return cached;
+    await cache.refresh(start, end);
+    using deadline = readDeadline(this.#parts.limits.readTimeoutMs, signal);
+    const bytes = new Uint8Array(end - start);
+    const pieces = [...this.#map.pieces(start, end)];
+    await Promise.all(
+      pieces.map(async (piece) => {
+        bytes.set(await this.#piece(piece, deadline.signal), piece.start - start);
+      }),
+    );
+    return bytes;
+  }
+
+  /** The part of a read that lies in one span. */
+  async #piece(
+    { span, start, end }: { readonly span: number; readonly start: number; readonly end: number },
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    const { cache, fetcher } = this.#parts;
+    if (cache.has(start, end)) {
+      const cached = await cache.read(start, end);
+      if (cached !== undefined) return cached;
+    }
+    const bytes = await fetcher.get(span, signal);
+    const { uncompressedStart } = this.#map.span(span);
+    return bytes.subarray(start - uncompressedStart, end - uncompressedStart);
+  }
+
+  #planReadAhead(start: number, end: number): void {
+    const { cache, fetcher } = this.#parts;
+    if (cache.isComplete) return;
+    const range = this.#readAhead.note(start, end);
+    if (range === undefined) return;
+    const spans = new Set<number>();
+    for (const { span } of this.#map.pieces(
+      range.start,
+      Math.min(range.end, this.#map.sizeBytes),
+    )) {
+      const { uncompressedStart, uncompressedEnd } = this.#map.span(span);
+      if (!cache.has(uncompressedStart, uncompressedEnd)) spans.add(span);
+    }
+    fetcher.readAhead(spans);
+  }
+}
+
+/** Aborts when `signal` does, or after `timeoutMs` with an error that says so. */
+function readDeadline(
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Disposable & { readonly signal: AbortSignal } {
+  const abort = new AbortController();
+  // Every span of the read listens.
+  setMaxListeners(0, abort.signal);
+  const onAbort = (): void => abort.abort(signal?.reason);
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  const timer = setTimeout(() => {
+    abort.abort(
+      new AppError("deadline_exceeded", `Cannot read the layer: no answer within ${timeoutMs} ms`),
+    );
+  }, timeoutMs);
+  return {
+    signal: abort.signal,
+    [Symbol.dispose]: () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    },
+  };
+}

@@ -1,0 +1,69 @@
+import { webcrypto } from "node:crypto";
+import { AppError, type Digest, DigestMismatchError, digestAlgorithm } from "@soci-ts/core";
+import { inflateFrom } from "@soci-ts/gzip";
+import type { LayerIndex } from "@soci-ts/layer-index";
+
+const SUBTLE_NAMES = { sha256: "SHA-256", sha512: "SHA-512" } as const;
+
+/** The layer that a span belongs to. */
+export interface SpanSource {
+  readonly layerDigest: Digest;
+  readonly index: LayerIndex;
+}
+
+/**
+ * Checks a span's blob bytes against its digest. Hashes in libuv's pool, not on the thread that answers reads.
+ * @throws DigestMismatchError naming layer, span and blob offset.
+ */
+export async function verifySpan(
+  source: SpanSource,
+  at: number,
+  compressed: Uint8Array,
+): Promise<void> {
+  const span = spanOf(source, at);
+  const algorithm = digestAlgorithm(span.digest);
+  const hash = await webcrypto.subtle.digest(SUBTLE_NAMES[algorithm], compressed);
+  const actual = `${algorithm}:${Buffer.from(hash).toString("hex")}`;
+  if (actual === span.digest) return;
+  const what = `span ${at} of layer ${source.layerDigest} at blob offset ${span.compressedStart}`;
+  throw new DigestMismatchError(what, span.digest, actual, {
+    details: { layer: source.layerDigest, span: at, offset: span.compressedStart },
+  });
+}
+
+/**
+ * The tar bytes of a span whose blob bytes have been verified.
+ * @throws AppError `data_loss` if they can't be inflated: then the index does not belong to the layer.
+ */
+export async function inflateSpan(
+  source: SpanSource,
+  at: number,
+  compressed: Uint8Array,
+): Promise<Uint8Array> {
+  const { uncompressedStart, uncompressedEnd, compressedStart } = spanOf(source, at);
+  const sizeBytes = uncompressedEnd - uncompressedStart;
+  const checkpoint = source.index.checkpoints[at];
+  if (source.index.compression === "none" || checkpoint === undefined) {
+    return compressed.subarray(0, sizeBytes);
+  }
+  try {
+    return await inflateFrom(checkpoint, compressed, sizeBytes);
+  } catch (error) {
+    throw inflateError(source.layerDigest, at, compressedStart, error);
+  }
+}
+
+function inflateError(layer: Digest, span: number, offset: number, error: unknown): AppError {
+  const { message } = AppError.from(error);
+  return new AppError(
+    "data_loss",
+    `Cannot inflate span ${span} of layer ${layer} at blob offset ${offset}: ${message}`,
+    { cause: error, details: { layer, span, offset } },
+  );
+}
+
+function spanOf({ index }: SpanSource, at: number): LayerIndex["spans"][number] {
+  const span = index.spans[at];
+  if (span === undefined) throw new RangeError(`no span ${at} of ${index.spans.length}`);
+  return span;
+}

@@ -1,0 +1,137 @@
+import { randomBytes } from "node:crypto";
+import { type FileHandle, link, open, rename, rm } from "node:fs/promises";
+import { readFully, writeFully } from "./file-io.ts";
+import {
+  decodeRecord,
+  encodeHeader,
+  encodeRecord,
+  HEADER_BYTES,
+  matchesHeader,
+  type PresenceHeader,
+  RECORD_BYTES,
+} from "./presence-format.ts";
+
+const ABSENT = 0;
+const PRESENT = 1;
+const CORRUPT = 2;
+
+/**
+ * Which chunks are in the data file, with their checksums: a table in memory, and the file that keeps it. The file is written
+ * after the data, without a flush: whatever a crash leaves behind, a record that does not fit its data fails its checksum.
+ */
+export class Presence {
+  readonly #file: FileHandle;
+  readonly #states: Uint8Array;
+  readonly #checksums: Uint32Array;
+
+  private constructor(file: FileHandle, count: number) {
+    this.#file = file;
+    this.#states = new Uint8Array(count);
+    this.#checksums = new Uint32Array(count);
+  }
+
+  /**
+   * Opens the file; undefined if there is none for this header.
+   * @throws AppError `failed_precondition` if a newer version wrote it.
+   */
+  static async open(path: string, header: PresenceHeader): Promise<Presence | undefined> {
+    let file: FileHandle;
+    try {
+      file = await open(path, "r+");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      throw error;
+    }
+    try {
+      const bytes = Buffer.alloc(HEADER_BYTES);
+      const { bytesRead } = await file.read(bytes, 0, HEADER_BYTES, 0);
+      if (matchesHeader(bytes.subarray(0, bytesRead), header)) {
+        const presence = new Presence(file, header.map.count);
+        await presence.refresh(0, header.map.count);
+        return presence;
+      }
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+    await file.close();
+    return undefined;
+  }
+
+  /**
+   * Makes the file unless another process has made it meanwhile, and never half: it gets its name when its header is written.
+   * With `checksums`, every chunk is present from the start, and a file that is there is replaced.
+   */
+  static async create(
+    path: string,
+    header: PresenceHeader,
+    checksums?: Uint32Array,
+  ): Promise<void> {
+    const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
+    try {
+      await using file = await open(temporary, "wx", 0o600);
+      await writeFully(file, encodeHeader(header), 0);
+      if (checksums === undefined) {
+        await file.truncate(HEADER_BYTES + header.map.count * RECORD_BYTES);
+        await link(temporary, path);
+      } else {
+        await writeFully(file, encodeRecords(checksums), HEADER_BYTES);
+        await rename(temporary, path);
+      }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  }
+
+  /** True if the chunk is in the data file, as far as this process knows. */
+  has(chunk: number): boolean {
+    return this.#states[chunk] === PRESENT;
+  }
+
+  /** True if `bytes` of a present chunk have this checksum. */
+  matches(chunk: number, checksum: number): boolean {
+    return this.#states[chunk] === PRESENT && this.#checksums[chunk] === checksum;
+  }
+
+  /** Chunks that became present when the records of [first, end) were read again: another process may have written them. */
+  async refresh(first: number, end: number): Promise<number[]> {
+    const bytes = Buffer.alloc((end - first) * RECORD_BYTES);
+    if (!(await readFully(this.#file, bytes, HEADER_BYTES + first * RECORD_BYTES))) return [];
+    const found: number[] = [];
+    for (let chunk = first; chunk < end; chunk += 1) {
+      const checksum = decodeRecord(bytes, (chunk - first) * RECORD_BYTES);
+      if (checksum === undefined || this.#states[chunk] !== ABSENT) continue;
+      this.#checksums[chunk] = checksum;
+      this.#states[chunk] = PRESENT;
+      found.push(chunk);
+    }
+    return found;
+  }
+
+  /** Marks chunks as present, here and in the file. They are present here also if writing the file fails. */
+  async mark(first: number, checksums: Uint32Array): Promise<void> {
+    this.#checksums.set(checksums, first);
+    this.#states.fill(PRESENT, first, first + checksums.length);
+    await writeFully(this.#file, encodeRecords(checksums), HEADER_BYTES + first * RECORD_BYTES);
+  }
+
+  /** Marks a chunk as not to be used until it is written again, here and in the file. */
+  async markCorrupt(chunk: number): Promise<void> {
+    this.#states[chunk] = CORRUPT;
+    const nothing = Buffer.alloc(RECORD_BYTES);
+    await writeFully(this.#file, nothing, HEADER_BYTES + chunk * RECORD_BYTES);
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+}
+
+function encodeRecords(checksums: Uint32Array): Buffer {
+  const bytes = Buffer.alloc(checksums.length * RECORD_BYTES);
+  for (const [at, checksum] of checksums.entries())
+    encodeRecord(checksum, bytes, at * RECORD_BYTES);
+  return bytes;
+}

@@ -1,0 +1,389 @@
+import {
+  AppError,
+  abortable,
+  type Digest,
+  type ErrorCode,
+  type Logger,
+  type Metrics,
+} from "@soci-ts/core";
+import type { LayerIndex, Span } from "@soci-ts/layer-index";
+import { ByteBudget } from "./byte-budget.ts";
+import type { LayerCache } from "./layer-cache.ts";
+import type { LayerLimits } from "./limits.ts";
+import { inflateSpan, verifySpan } from "./open-span.ts";
+import { RangeReader } from "./range-reader.ts";
+import type { RangeBlob } from "./types.ts";
+import { UncachedSpans } from "./uncached-spans.ts";
+
+/** How long a span that is wrong in the registry is not asked for again. */
+const FAILURE_MEMORY_MS = 3000;
+
+/** Requests left to demand while read-ahead runs. */
+const DEMAND_REQUESTS = 2;
+
+/** What trying again can't help. */
+const PERMANENT: readonly ErrorCode[] = [
+  "cancelled",
+  "invalid_argument",
+  "not_found",
+  "out_of_range",
+  "permission_denied",
+  "unauthenticated",
+  "unimplemented",
+];
+
+/** One span on its way, and who waits for it. */
+interface Flight {
+  readonly at: number;
+  readonly span: Span;
+  readonly bytes: Promise<Uint8Array>;
+  readonly resolve: (bytes: Uint8Array) => void;
+  readonly reject: (error: unknown) => void;
+  /** False while only read-ahead wants it. */
+  isDemand: boolean;
+  isSettled: boolean;
+  waiters: number;
+  request: SpanRequest | undefined;
+}
+
+/** One range request for neighbouring spans. */
+interface SpanRequest {
+  readonly flights: readonly Flight[];
+  readonly abort: AbortController;
+  /** The first flight whose bytes have not all arrived. */
+  next: number;
+}
+
+/** What a {@link SpanFetcher} works on. */
+export interface SpanFetcherOptions {
+  readonly layerDigest: Digest;
+  readonly index: LayerIndex;
+  readonly blob: RangeBlob;
+  readonly cache: LayerCache;
+  readonly limits: LayerLimits;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Brings absent spans: whoever wants one that is on its way joins it; spans wanted at about the same time that are neighbours share a
+ * range request; each is verified, inflated, given to those who wait and then written to the cache, while the ones behind
+ * it still arrive. A request ends when nobody waits for it any more.
+ */
+export class SpanFetcher {
+  readonly #options: SpanFetcherOptions;
+  readonly #budget: ByteBudget;
+  readonly #uncached: UncachedSpans;
+  readonly #flights = new Map<number, Flight>();
+  /** Flights without a request yet, in order of arrival. */
+  readonly #pending = new Map<number, Flight>();
+  readonly #requests = new Map<SpanRequest, Promise<void>>();
+  readonly #failures = new Map<number, { readonly error: unknown; readonly untilMs: number }>();
+  #isPumpDue = false;
+  #isClosed = false;
+  #requestCount = 0;
+  #bytesFetched = 0;
+  #readAheadSpans = 0;
+
+  constructor(options: SpanFetcherOptions) {
+    this.#options = options;
+    this.#budget = new ByteBudget(options.limits.maxInFlightBytes);
+    this.#uncached = new UncachedSpans(options.limits.maxUncachedBytes);
+  }
+
+  get requestCount(): number {
+    return this.#requestCount;
+  }
+
+  get bytesFetched(): number {
+    return this.#bytesFetched;
+  }
+
+  get readAheadSpans(): number {
+    return this.#readAheadSpans;
+  }
+
+  /** The tar bytes of a span; not to be altered. Rejects with the signal's reason on abort. */
+  async get(at: number, signal: AbortSignal): Promise<Uint8Array> {
+    signal.throwIfAborted();
+    if (this.#isClosed) throw closedError();
+    const uncached = this.#uncached.get(at);
+    if (uncached !== undefined) return uncached;
+    this.#throwRecentFailure(at);
+    const flight = this.#flights.get(at) ?? this.#add(at);
+    if (!flight.isDemand) this.#schedulePump();
+    flight.isDemand = true;
+    flight.waiters += 1;
+    try {
+      return await abortable(flight.bytes, signal);
+    } finally {
+      flight.waiters -= 1;
+      if (signal.aborted) this.#left(flight);
+    }
+  }
+
+  /** Starts fetching spans that nobody waits for yet. */
+  readAhead(spans: Iterable<number>): void {
+    for (const at of spans) {
+      if (this.#isClosed || this.#flights.has(at) || this.#uncached.get(at) !== undefined) continue;
+      this.#add(at);
+      this.#readAheadSpans += 1;
+      this.#options.metrics.count("soci_layer_read_ahead_spans_total");
+    }
+  }
+
+  /** Stops everything; those who wait get `cancelled`. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const flight of this.#pending.values())
+      this.#settle(flight, () => flight.reject(closedError()));
+    this.#pending.clear();
+    for (const request of this.#requests.keys()) request.abort.abort(closedError());
+    await Promise.all(this.#requests.values());
+  }
+
+  #add(at: number): Flight {
+    const span = this.#options.index.spans[at];
+    if (span === undefined) throw new RangeError(`no span ${at}`);
+    let resolve: Flight["resolve"] = () => {};
+    let reject: Flight["reject"] = () => {};
+    const bytes = new Promise<Uint8Array>((onBytes, onError) => {
+      resolve = onBytes;
+      reject = onError;
+    });
+    // A read-ahead that fails has nobody to tell.
+    bytes.then(undefined, () => {});
+    const flight: Flight = {
+      at,
+      span,
+      bytes,
+      resolve,
+      reject,
+      isDemand: false,
+      isSettled: false,
+      waiters: 0,
+      request: undefined,
+    };
+    this.#flights.set(at, flight);
+    this.#pending.set(at, flight);
+    this.#schedulePump();
+    return flight;
+  }
+
+  /** Not at once: spans that are wanted in the same turn of the event loop can share a request. */
+  #schedulePump(): void {
+    if (this.#isPumpDue) return;
+    this.#isPumpDue = true;
+    setImmediate(() => {
+      this.#isPumpDue = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    const { maxRequests } = this.#options.limits;
+    for (;;) {
+      const free = maxRequests - this.#requests.size;
+      const first = this.#firstPending(free);
+      if (first === undefined) return;
+      const request: SpanRequest = {
+        flights: this.#takeRun(first),
+        abort: new AbortController(),
+        next: 0,
+      };
+      for (const flight of request.flights) flight.request = request;
+      const done = this.#run(request).finally(() => {
+        this.#requests.delete(request);
+        this.#schedulePump();
+      });
+      this.#requests.set(request, done);
+    }
+  }
+
+  #firstPending(freeRequests: number): Flight | undefined {
+    if (freeRequests <= 0) return undefined;
+    for (const flight of this.#pending.values()) if (flight.isDemand) return flight;
+    if (freeRequests <= DEMAND_REQUESTS && this.#requests.size > 0) return undefined;
+    return this.#pending.values().next().value;
+  }
+
+  /** Takes pending spans around `first` that follow each other in the blob, as many as one request may bring. */
+  #takeRun(first: Flight): Flight[] {
+    const { maxRequestBytes } = this.#options.limits;
+    const run = [first];
+    this.#pending.delete(first.at);
+    const sizeBytes = (): number =>
+      (run.at(-1)?.span.compressedEnd ?? 0) - (run[0]?.span.compressedStart ?? 0);
+    const extend = (step: 1 | -1): void => {
+      for (let at = first.at + step; sizeBytes() < maxRequestBytes; at += step) {
+        const neighbour = this.#pending.get(at);
+        if (neighbour === undefined) return;
+        this.#pending.delete(at);
+        if (step === 1) run.push(neighbour);
+        else run.unshift(neighbour);
+      }
+    };
+    extend(1);
+    extend(-1);
+    return run;
+  }
+
+  /** Brings the flights of a request; never rejects. */
+  async #run(request: SpanRequest): Promise<void> {
+    const { signal } = request.abort;
+    const finishing: Promise<void>[] = [];
+    let isRetry = false;
+    while (request.next < request.flights.length) {
+      const before = request.next;
+      try {
+        await this.#stream(request, finishing);
+      } catch (error) {
+        isRetry = isRetry && request.next === before;
+        const isFinal = isRetry || PERMANENT.includes(AppError.from(error).code);
+        if (signal.aborted || isFinal) {
+          for (const flight of request.flights.slice(request.next)) {
+            this.#settle(flight, () => flight.reject(error));
+          }
+          break;
+        }
+        isRetry = true;
+        this.#options.logger.warn("range request failed, it is repeated", {
+          layer: this.#options.layerDigest,
+          reason: AppError.from(error).message,
+        });
+      }
+    }
+    await Promise.all(finishing);
+  }
+
+  /** One GET for what the request still lacks. */
+  async #stream(request: SpanRequest, finishing: Promise<void>[]): Promise<void> {
+    const { signal } = request.abort;
+    const flights = request.flights.slice(request.next);
+    const [first, last] = [flights[0], flights.at(-1)];
+    if (first === undefined || last === undefined) return;
+    using reader = this.#openRange(first.span.compressedStart, last.span.compressedEnd, signal);
+    let previous: Uint8Array | undefined;
+    let position = first.span.compressedStart;
+    for (const flight of flights) {
+      const { compressedStart, compressedEnd, uncompressedStart, uncompressedEnd } = flight.span;
+      const sizeBytes = compressedEnd - compressedStart;
+      const release = await this.#budget.acquire(
+        sizeBytes + uncompressedEnd - uncompressedStart,
+        signal,
+      );
+      try {
+        const compressed = new Uint8Array(sizeBytes);
+        // Where a border lies inside a byte, both spans have that byte.
+        const shared = position - compressedStart;
+        if (shared > 0) compressed.set(previous?.subarray(-shared) ?? []);
+        await reader.fill(compressed.subarray(shared));
+        position = compressedEnd;
+        previous = compressed;
+        request.next += 1;
+        finishing.push(this.#finish(flight, compressed, signal).finally(release));
+      } catch (error) {
+        release();
+        throw error;
+      }
+    }
+  }
+
+  #openRange(start: number, end: number, signal: AbortSignal): RangeReader {
+    const { blob, limits, metrics, layerDigest } = this.#options;
+    this.#requestCount += 1;
+    metrics.count("soci_layer_requests_total");
+    return new RangeReader(blob.stream(start, end, { signal }), {
+      what: `bytes ${start} to ${end} of layer ${layerDigest}`,
+      signal,
+      stallTimeoutMs: limits.stallTimeoutMs,
+      onBytes: (count) => {
+        this.#bytesFetched += count;
+        metrics.count("soci_layer_fetched_bytes_total", count);
+      },
+    });
+  }
+
+  /** Verifies, inflates, serves, and then writes to the cache; never rejects. */
+  async #finish(flight: Flight, compressed: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { at } = flight;
+    try {
+      const verified = await this.#verified(flight, compressed, signal);
+      const bytes = await inflateSpan(this.#options, at, verified);
+      flight.resolve(bytes);
+      if (await this.#options.cache.writeSpan(at, bytes)) this.#uncached.delete(at);
+      else this.#uncached.put(at, bytes);
+      this.#settle(flight, () => {});
+    } catch (error) {
+      if (AppError.from(error).code === "data_loss") this.#remember(flight, error);
+      this.#settle(flight, () => flight.reject(error));
+    }
+  }
+
+  /** The span's blob bytes with the right digest; fetches them once more if they are wrong. */
+  async #verified(
+    flight: Flight,
+    compressed: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    try {
+      await verifySpan(this.#options, flight.at, compressed);
+      return compressed;
+    } catch (error) {
+      const { logger, metrics } = this.#options;
+      metrics.count("soci_layer_digest_mismatches_total");
+      logger.warn("span has the wrong digest, it is fetched again", {
+        reason: AppError.from(error).message,
+      });
+    }
+    const { compressedStart, compressedEnd } = flight.span;
+    using reader = this.#openRange(compressedStart, compressedEnd, signal);
+    const again = new Uint8Array(compressedEnd - compressedStart);
+    await reader.fill(again);
+    await verifySpan(this.#options, flight.at, again);
+    return again;
+  }
+
+  #remember(flight: Flight, error: unknown): void {
+    const now = Date.now();
+    for (const [at, { untilMs }] of this.#failures) if (untilMs <= now) this.#failures.delete(at);
+    this.#failures.set(flight.at, { error, untilMs: now + FAILURE_MEMORY_MS });
+    this.#options.metrics.count("soci_layer_bad_spans_total");
+  }
+
+  #throwRecentFailure(at: number): void {
+    const failure = this.#failures.get(at);
+    if (failure === undefined) return;
+    if (failure.untilMs > Date.now()) throw failure.error;
+    this.#failures.delete(at);
+  }
+
+  #settle(flight: Flight, tell: () => void): void {
+    flight.isSettled = true;
+    if (this.#flights.get(flight.at) === flight) this.#flights.delete(flight.at);
+    tell();
+  }
+
+  /** A waiter gave up: what nobody waits for any more is not fetched. */
+  #left(flight: Flight): void {
+    if (flight.waiters > 0 || flight.isSettled) return;
+    const { request } = flight;
+    if (request === undefined) {
+      this.#pending.delete(flight.at);
+      this.#settle(flight, () => flight.reject(abandonedError()));
+      return;
+    }
+    const open = request.flights.filter(({ isSettled }) => !isSettled);
+    if (open.some(({ waiters }) => waiters > 0)) return;
+    for (const it of open) this.#settle(it, () => it.reject(abandonedError()));
+    request.abort.abort(abandonedError());
+  }
+}
+
+function closedError(): AppError {
+  return new AppError("cancelled", "Cannot read the layer: it is closed");
+}
+
+function abandonedError(): AppError {
+  return new AppError("cancelled", "Cannot fetch the span: nobody waits for it any more");
+}

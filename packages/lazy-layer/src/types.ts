@@ -1,0 +1,51 @@
+import type { ByteSource, IoOptions } from "@soci-ts/core";
+
+/** A layer's blob in a registry (or elsewhere): read at an offset, and streamed by range. */
+export interface RangeBlob extends ByteSource {
+  /**
+   * The bytes of [start, end) in order, as they arrive; the taker may keep the pieces. It fails rather than end early, and stops when
+   * the signal aborts or the loop over it is left.
+   */
+  stream(start: number, end: number, options?: IoOptions): AsyncIterable<Uint8Array>;
+}
+
+/** What a layer has done since it was opened. */
+export interface LayerStats {
+  /** Range requests made of the blob. */
+  readonly requests: number;
+  /** Bytes of the blob that arrived. */
+  readonly bytesFetched: number;
+  /** Bytes that reads gave to callers. */
+  readonly bytesRead: number;
+  /** Uncompressed bytes of the layer that are in the cache file. */
+  readonly cachedBytes: number;
+  /** True if that is all of them: reads need no network then. */
+  readonly complete: boolean;
+  /** Spans fetched because a reader went through the layer in order, before it asked. */
+  readonly readAheadSpans: number;
+  /** Chunks of the cache file that were not what their checksum says, and were fetched again. */
+  readonly corruptChunks: number;
+  /** Cache operations that failed (disk full, I/O error); the reads they were for did not. */
+  readonly cacheErrors: number;
+}
+
+/**
+ * A layer's uncompressed tar, whose bytes arrive when they are read. Its `size` is the tar's length rounded up to 512; the bytes
+ * that this adds are zero. Reads run concurrently and share what they fetch.
+ *
+ * Life of a span: *absent* → (a read wants it) *pending* → (a range request that covers it starts) *fetching* → (its bytes are there,
+ * have the digest and are inflated) *in memory*: waiting reads are served → (written to the cache file, its chunks marked) *present*.
+ * A failure leads back to absent. A present chunk that fails its checksum makes its span absent again.
+ */
+export interface LazyLayer extends ByteSource, AsyncDisposable {
+  /**
+   * Exactly `length` bytes from `offset`; the caller owns them.
+   * @throws AppError `out_of_range`; `data_loss` if the blob does not have the bytes that the index's digests name, with layer, span and
+   * offset; `deadline_exceeded` if they did not arrive in time; what the blob threw; the signal's reason.
+   */
+  readAt(offset: number, length: number, options?: IoOptions): Promise<Uint8Array>;
+  /** Counts since opening. */
+  stats(): LayerStats;
+  /** Stops what is being fetched and closes the cache. Reads in progress fail with `cancelled`. Idempotent. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,67 @@
+import { join } from "node:path";
+import { AppError, type Digest } from "@soci-ts/core";
+import type { LayerIndex } from "@soci-ts/layer-index";
+import { createTarScan, type TarEntry } from "@soci-ts/tar";
+import { ChunkMap } from "./chunk-map.ts";
+import { cacheIdentity } from "./identity.ts";
+import { type CacheReporting, LayerCache } from "./layer-cache.ts";
+import { readWholeIndex, type WholeIndex } from "./whole-index.ts";
+
+/** Name of the index file in a streamed layer's folder. */
+export const INDEX_FILE = "index";
+
+const WINDOW_BYTES = 2 ** 20;
+
+/**
+ * The layer in `folder` if all of it is there; undefined if it is to be streamed.
+ * @throws AppError `failed_precondition` if a newer version wrote it.
+ */
+export async function findWholeLayer(
+  folder: string,
+  layerDigest: Digest,
+  reporting: CacheReporting,
+): Promise<Omit<WholeIndex, "hasEntries"> | undefined> {
+  const found = await readIndex(join(folder, INDEX_FILE), reporting);
+  if (found === undefined) return undefined;
+  const { diffId, index } = found;
+  const map = new ChunkMap(index.spans);
+  const identity = cacheIdentity(layerDigest, index);
+  const cache = await LayerCache.open(folder, { layerDigest, identity, map }, reporting);
+  try {
+    if (!cache.isComplete) return undefined;
+    if (found.hasEntries) return { diffId, index };
+    const entries = await scanEntries(cache, map.sizeBytes);
+    return entries && { diffId, index: { ...index, entries } };
+  } finally {
+    await cache.close();
+  }
+}
+
+async function readIndex(
+  path: string,
+  { logger }: CacheReporting,
+): Promise<WholeIndex | undefined> {
+  try {
+    return await readWholeIndex(path);
+  } catch (error) {
+    if (AppError.from(error).code === "failed_precondition") throw error;
+    logger.warn("index of a streamed layer is damaged", { path });
+    return undefined;
+  }
+}
+
+/** Reads the file table from the tar; undefined if some of the tar is damaged. */
+async function scanEntries(
+  cache: LayerCache,
+  sizeBytes: number,
+): Promise<LayerIndex["entries"] | undefined> {
+  const entries: TarEntry[] = [];
+  const scan = createTarScan({ onEntry: (entry) => entries.push(entry) });
+  for (let start = 0; start < sizeBytes; start += WINDOW_BYTES) {
+    const bytes = await cache.read(start, Math.min(start + WINDOW_BYTES, sizeBytes));
+    if (bytes === undefined) return undefined;
+    scan.push(bytes);
+  }
+  scan.finish();
+  return entries;
+}

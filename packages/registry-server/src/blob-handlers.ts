@@ -1,0 +1,99 @@
+import { closeSync } from "node:fs";
+import type { Digest } from "@soci-ts/core";
+import type { Call } from "./context.ts";
+import {
+  bytesResponse,
+  emptyResponse,
+  headerOf,
+  matchesEtag,
+  type RegistryResponse,
+} from "./http.ts";
+import { type ByteRange, parseRange } from "./range.ts";
+import { methodNotAllowed, SpecError } from "./spec-error.ts";
+
+/** A blob that a path names. */
+export interface BlobTarget {
+  readonly repository: string;
+  readonly digest: Digest;
+}
+
+/** `/v2/<name>/blobs/<digest>` (distribution-spec v1.1.1 end-2, end-10). */
+export async function handleBlob(call: Call, target: BlobTarget): Promise<RegistryResponse> {
+  switch (call.request.method) {
+    case "GET":
+    case "HEAD":
+      return readBlob(call, target);
+    case "DELETE":
+      return removeBlob(call, target);
+    default:
+      throw methodNotAllowed(call.request.method, ["GET", "HEAD", "DELETE"]);
+  }
+}
+
+async function readBlob(call: Call, { repository, digest }: BlobTarget): Promise<RegistryResponse> {
+  const { context, request } = call;
+  const sizeBytes = context.blobs.find(repository, digest);
+  if (sizeBytes === undefined) throw unknownBlob(repository, digest);
+  const etag = `"${digest}"`;
+  const headers = {
+    "Content-Type": "application/octet-stream",
+    "Docker-Content-Digest": digest,
+    "Accept-Ranges": "bytes",
+    ETag: etag,
+    // The digest names the bytes: they cannot change under it.
+    "Cache-Control": "max-age=31536000, immutable",
+  };
+  if (matchesEtag(headerOf(request, "if-none-match"), etag)) {
+    return { status: 304, headers: { ETag: etag, "Docker-Content-Digest": digest } };
+  }
+  if (request.method === "HEAD") {
+    if (!(await context.files.isWhole(digest, sizeBytes))) throw lostBlob(call, repository, digest);
+    return emptyResponse(200, { ...headers, "Content-Length": String(sizeBytes) });
+  }
+  const range = requestedRange(call, etag, sizeBytes);
+  const { start, end } = range ?? { start: 0, end: sizeBytes };
+  const descriptor = await context.files.open(digest, sizeBytes);
+  if (descriptor === undefined) throw lostBlob(call, repository, digest);
+  if (sizeBytes === 0) {
+    closeSync(descriptor);
+    return bytesResponse(200, new Uint8Array(), headers);
+  }
+  return {
+    status: range === undefined ? 200 : 206,
+    headers: {
+      ...headers,
+      "Content-Length": String(end - start),
+      ...(range && { "Content-Range": `bytes ${start}-${end - 1}/${sizeBytes}` }),
+    },
+    body: { kind: "file", descriptor, start, end },
+  };
+}
+
+/** `If-Range` with another validator than ours means that the client has old bytes: it gets everything (RFC 9110 §13.1.5). */
+function requestedRange(call: Call, etag: string, sizeBytes: number): ByteRange | undefined {
+  const condition = headerOf(call.request, "if-range");
+  if (condition !== undefined && condition.trim() !== etag) return undefined;
+  const range = parseRange(headerOf(call.request, "range"), sizeBytes);
+  if (range !== "unsatisfiable") return range;
+  throw new SpecError("SIZE_INVALID", `Cannot send that range: the blob has ${sizeBytes} bytes`, {
+    status: 416,
+    headers: { "Content-Range": `bytes */${sizeBytes}` },
+  });
+}
+
+function removeBlob({ context }: Call, { repository, digest }: BlobTarget): RegistryResponse {
+  const outcome = context.blobs.remove(repository, digest);
+  if (outcome === "absent") throw unknownBlob(repository, digest);
+  if (outcome === "forgotten") context.files.remove(digest);
+  return emptyResponse(202);
+}
+
+/** Answering 404 lets a client push the blob again, which mends the loss. */
+function lostBlob({ context }: Call, repository: string, digest: Digest): SpecError {
+  context.logger.error("blob file is missing or damaged", { repository, digest });
+  return unknownBlob(repository, digest);
+}
+
+function unknownBlob(repository: string, digest: Digest): SpecError {
+  return new SpecError("BLOB_UNKNOWN", `Cannot find blob in ${repository}`, { details: [digest] });
+}

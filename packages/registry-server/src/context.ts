@@ -1,0 +1,28 @@
+import type { Logger } from "@soci-ts/core";
+import type { BlobFiles } from "./blob-files.ts";
+import type { BlobTable } from "./catalogue/blobs.ts";
+import type { Listings } from "./catalogue/listings.ts";
+import type { ManifestTable } from "./catalogue/manifests.ts";
+import type { RegistryRequest } from "./http.ts";
+import type { Uploads } from "./uploads.ts";
+
+/** What the handlers work on. */
+export interface Context {
+  readonly blobs: BlobTable;
+  readonly manifests: ManifestTable;
+  readonly listings: Listings;
+  readonly files: BlobFiles;
+  readonly uploads: Uploads;
+  readonly logger: Logger;
+  /** Most bytes of a manifest. */
+  readonly manifestLimitBytes: number;
+  /** Most descriptors in one answer of the referrers API. */
+  readonly referrersPerPage: number;
+}
+
+/** One request on its way through a handler. */
+export interface Call {
+  readonly context: Context;
+  readonly request: RegistryRequest;
+  readonly query: URLSearchParams;
+}

@@ -1,0 +1,14 @@
+/** Longest repository name in characters; longer ones do not fit clients' limit for host and name together (distribution-spec v1.1.1 §Pulling manifests). */
+export const MAX_REPOSITORY_LENGTH = 255;
+/** Most tags in one answer; a client follows `Link` for the rest. */
+export const MAX_TAGS_PER_PAGE = 10_000;
+/** Most descriptors in one answer of the referrers API. */
+export const MAX_REFERRERS_PER_PAGE = 1_000;
+/** A page of referrers ends before this size (3 MiB), because clients read no index above 4 MiB. */
+export const REFERRERS_PAGE_BYTES: number = 3 * 1024 * 1024;
+/** Most `tag` parameters of one manifest push. */
+export const MAX_TAGS_PER_PUSH = 100;
+/** An upload that nobody touched for this long (24 h) is given up. */
+export const UPLOAD_IDLE_LIMIT_MS: number = 24 * 60 * 60 * 1000;
+/** Open uploads whose running digest is kept in memory; others are read again when they are closed. */
+export const MAX_RUNNING_DIGESTS = 1_024;

@@ -1,0 +1,101 @@
+import { AppError, type ErrorCode } from "@soci-ts/core";
+import { jsonResponse, type RegistryResponse } from "./http.ts";
+
+/** The codes of distribution-spec v1.1.1 §Error Codes that this server uses. */
+export type SpecErrorCode =
+  | "BLOB_UNKNOWN"
+  | "BLOB_UPLOAD_INVALID"
+  | "BLOB_UPLOAD_UNKNOWN"
+  | "DIGEST_INVALID"
+  | "MANIFEST_BLOB_UNKNOWN"
+  | "MANIFEST_INVALID"
+  | "MANIFEST_UNKNOWN"
+  | "NAME_INVALID"
+  | "NAME_UNKNOWN"
+  | "SIZE_INVALID"
+  | "UNSUPPORTED";
+
+/** The usual HTTP status of each, and what it is among the project's own codes. */
+const SPEC_CODES: Readonly<Record<SpecErrorCode, readonly [status: number, code: ErrorCode]>> = {
+  BLOB_UNKNOWN: [404, "not_found"],
+  BLOB_UPLOAD_INVALID: [400, "invalid_argument"],
+  BLOB_UPLOAD_UNKNOWN: [404, "not_found"],
+  DIGEST_INVALID: [400, "invalid_argument"],
+  MANIFEST_BLOB_UNKNOWN: [400, "failed_precondition"],
+  MANIFEST_INVALID: [400, "invalid_argument"],
+  MANIFEST_UNKNOWN: [404, "not_found"],
+  NAME_INVALID: [400, "invalid_argument"],
+  NAME_UNKNOWN: [404, "not_found"],
+  SIZE_INVALID: [400, "invalid_argument"],
+  UNSUPPORTED: [405, "unimplemented"],
+};
+
+/** What a {@link SpecError} may carry besides its code and message. */
+export interface SpecErrorOptions {
+  /** Another status than the code's usual one. */
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** One error is listed for each of these; by default one without a detail. */
+  readonly details?: readonly string[];
+  readonly cause?: unknown;
+}
+
+/** A refusal that the client is told in the specification's words. */
+export class SpecError extends AppError {
+  override readonly name = "SpecError";
+  readonly status: number;
+  readonly specCode: SpecErrorCode;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly #details: readonly string[];
+
+  constructor(specCode: SpecErrorCode, message: string, options: SpecErrorOptions = {}) {
+    const [status, code] = SPEC_CODES[specCode];
+    super(code, message, { cause: options.cause, details: { specCode } });
+    this.specCode = specCode;
+    this.status = options.status ?? status;
+    this.headers = options.headers ?? {};
+    this.#details = options.details ?? [];
+  }
+
+  /** The same refusal with more headers. */
+  withHeaders(headers: Readonly<Record<string, string>>): SpecError {
+    const { status, cause } = this;
+    return new SpecError(this.specCode, this.message, {
+      status,
+      cause,
+      headers: { ...this.headers, ...headers },
+      details: this.#details,
+    });
+  }
+
+  /** The answer with the specification's error body. */
+  toResponse(): RegistryResponse {
+    const { specCode: code, message } = this;
+    const errors =
+      this.#details.length === 0
+        ? [{ code, message }]
+        : this.#details.map((detail) => ({ code, message, detail }));
+    return jsonResponse(this.status, { errors }, this.headers);
+  }
+}
+
+const FAILURE_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
+  resource_exhausted: 507,
+  unavailable: 503,
+};
+
+/** The one mapping of errors to answers. What is not a {@link SpecError} is our failure: its message may name paths and stays here. */
+export function errorResponse(error: AppError): RegistryResponse {
+  if (error instanceof SpecError) return error.toResponse();
+  const status = FAILURE_STATUS[error.code] ?? 500;
+  const message = status === 507 ? "The registry's disk is full" : "The registry failed";
+  return jsonResponse(status, { errors: [{ code: "UNKNOWN", message }] });
+}
+
+/** Refuses a method that a path does not have. */
+export function methodNotAllowed(method: string, allowed: readonly string[]): SpecError {
+  const allow = allowed.join(", ");
+  return new SpecError("UNSUPPORTED", `Cannot ${method} this path: want ${allow}`, {
+    headers: { Allow: allow },
+  });
+}

@@ -1,0 +1,283 @@
+import { randomUUID } from "node:crypto";
+import { type FileHandle, mkdir, open, opendir, stat, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type Digest,
+  type DigestAlgorithm,
+  Digester,
+  digestAlgorithm,
+  sha256,
+} from "@soci-ts/core";
+import { absentAsUndefined } from "./blob-files.ts";
+import { MAX_RUNNING_DIGESTS, UPLOAD_IDLE_LIMIT_MS } from "./limits.ts";
+import type { ByteRange } from "./range.ts";
+import { SpecError } from "./spec-error.ts";
+
+const UPLOAD_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const REHASH_CHUNK_BYTES = 256 * 1024;
+
+/** Owner of uploads that begin and end in one request. No repository has this name, so no client reaches them. */
+export const SINGLE_REQUEST = "";
+
+/** An upload: its repository and the id that the client was given. */
+export interface UploadKey {
+  readonly repository: string;
+  readonly id: string;
+}
+
+/** Bytes for an upload and where the client says that they belong. */
+export interface Chunk {
+  readonly body: AsyncIterable<Uint8Array>;
+  readonly range?: ByteRange | undefined;
+}
+
+/** A finished upload, verified and synced: a file to be moved to its place. */
+export interface SealedUpload {
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+interface RunningDigest {
+  readonly digester: Digester;
+  readonly algorithm: DigestAlgorithm;
+  offset: number;
+}
+
+/**
+ * Uploads in progress. Life cycle: `create` → `append` any number of times → `seal` (or `cancel`).
+ *
+ * An upload is nothing but a file, `<id>-<hash of the repository's name>`, whose length is the offset: so it survives a
+ * crash, belongs to one repository, and needs no record elsewhere. What a broken-off request brought is kept, that is what
+ * resuming is for; a chunk that is wrong in itself is taken back. The digest runs along in memory; where it was lost
+ * (restart, other algorithm, too many uploads) `seal` reads the file again. One request at a time may write to an upload.
+ */
+export class Uploads {
+  readonly #directory: string;
+  readonly #busy = new Set<string>();
+  readonly #digests = new Map<string, RunningDigest>();
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** Makes the folder if need be, and drops what requests that were uploads in themselves left when they were killed. */
+  static async open(directory: string): Promise<Uploads> {
+    await mkdir(directory, { recursive: true });
+    const leftover = `-${ownerOf(SINGLE_REQUEST)}`;
+    for await (const entry of await opendir(directory)) {
+      if (entry.name.endsWith(leftover)) await unlink(join(directory, entry.name));
+    }
+    return new Uploads(directory);
+  }
+
+  /** Starts an upload. `algorithm` is a hint; {@link Uploads.seal} takes any digest. */
+  async create(repository: string, algorithm: DigestAlgorithm): Promise<UploadKey> {
+    const key = { repository, id: randomUUID() };
+    const path = this.#path(key);
+    await (await open(path, "wx")).close();
+    this.#remember(path, { digester: new Digester(algorithm), algorithm, offset: 0 });
+    return key;
+  }
+
+  /** Bytes received so far. @throws SpecError `BLOB_UPLOAD_UNKNOWN`. */
+  async offset(key: UploadKey): Promise<number> {
+    const found = await stat(this.#path(key)).catch(absentAsUndefined);
+    if (found === undefined) throw unknownUpload(key);
+    return found.size;
+  }
+
+  /**
+   * Adds a chunk at the end; returns the new length.
+   * @throws SpecError `BLOB_UPLOAD_UNKNOWN`; `BLOB_UPLOAD_INVALID` with status 416 for a chunk out of order, 409 if another
+   * request is writing, 400 if the body broke off; `SIZE_INVALID` if it is not as long as its range.
+   */
+  async append(key: UploadKey, chunk: Chunk): Promise<number> {
+    return this.#exclusively(key, (file, path) => this.#append(file, path, chunk));
+  }
+
+  /**
+   * Adds the last chunk, verifies the whole, syncs it, lets `place` move the file away, and ends the upload. `place` runs
+   * while no other request can open the file.
+   * @throws SpecError as {@link Uploads.append} (then the upload goes on), or `DIGEST_INVALID` (then it is gone).
+   */
+  async seal(
+    key: UploadKey,
+    digest: Digest,
+    chunk: Chunk,
+    place: (sealed: SealedUpload) => void,
+  ): Promise<void> {
+    await this.#exclusively(key, async (file, path) => {
+      const sizeBytes = await this.#append(file, path, chunk);
+      const actual = await this.#digest(file, path, digestAlgorithm(digest), sizeBytes);
+      this.#digests.delete(path);
+      if (actual !== digest) {
+        await unlink(path);
+        throw new SpecError(
+          "DIGEST_INVALID",
+          `Cannot store blob: its digest is ${actual}, want ${digest}`,
+        );
+      }
+      await file.datasync();
+      place({ path, sizeBytes });
+    });
+  }
+
+  /** Ends an upload and drops its bytes. @throws SpecError `BLOB_UPLOAD_UNKNOWN`, or `BLOB_UPLOAD_INVALID` if a request is writing. */
+  async cancel(key: UploadKey): Promise<void> {
+    await this.#exclusively(key, async (_file, path) => {
+      this.#digests.delete(path);
+      await unlink(path);
+    });
+  }
+
+  /** Drops uploads that nobody touched for a day. Returns how many. */
+  async sweep(now: number = Date.now()): Promise<number> {
+    let removed = 0;
+    for await (const entry of await opendir(this.#directory)) {
+      const path = join(this.#directory, entry.name);
+      if (this.#busy.has(path)) continue;
+      const found = await stat(path).catch(absentAsUndefined);
+      if (found === undefined || now - found.mtimeMs < UPLOAD_IDLE_LIMIT_MS) continue;
+      this.#digests.delete(path);
+      await unlink(path).catch(absentAsUndefined);
+      removed += 1;
+    }
+    return removed;
+  }
+
+  /** The id is checked, the repository hashed: neither can lead out of the folder. */
+  #path(key: UploadKey): string {
+    if (!UPLOAD_ID.test(key.id)) throw unknownUpload(key);
+    return join(this.#directory, `${key.id}-${ownerOf(key.repository)}`);
+  }
+
+  async #exclusively<T>(
+    key: UploadKey,
+    work: (file: FileHandle, path: string) => Promise<T>,
+  ): Promise<T> {
+    const path = this.#path(key);
+    if (this.#busy.has(path)) {
+      throw new SpecError(
+        "BLOB_UPLOAD_INVALID",
+        "Cannot write to upload: another request is writing",
+        {
+          status: 409,
+        },
+      );
+    }
+    this.#busy.add(path);
+    try {
+      await using file = await open(path, "r+").catch(absentAsUndefined);
+      if (file === undefined) throw unknownUpload(key);
+      return await work(file, path);
+    } finally {
+      this.#busy.delete(path);
+    }
+  }
+
+  async #append(file: FileHandle, path: string, { body, range }: Chunk): Promise<number> {
+    const start = (await file.stat()).size;
+    if (range !== undefined && range.start !== start) throw outOfOrder(range, start);
+    const limit = range?.end ?? Number.MAX_SAFE_INTEGER;
+    const running = this.#digests.get(path);
+    let end = start;
+    let isTooLong = false;
+    for await (const piece of whole(body)) {
+      isTooLong = end + piece.length > limit;
+      if (isTooLong) break;
+      await writeAll(file, piece, end);
+      if (running?.offset === end) {
+        running.digester.update(piece);
+        running.offset += piece.length;
+      }
+      end += piece.length;
+    }
+    if (range === undefined || (end === range.end && !isTooLong)) return end;
+    await this.#takeBack(file, path, start);
+    throw new SpecError(
+      "SIZE_INVALID",
+      `Cannot add chunk: its body is not as long as its Content-Range`,
+    );
+  }
+
+  async #takeBack(file: FileHandle, path: string, sizeBytes: number): Promise<void> {
+    this.#digests.delete(path);
+    await file.truncate(sizeBytes);
+  }
+
+  async #digest(
+    file: FileHandle,
+    path: string,
+    algorithm: DigestAlgorithm,
+    sizeBytes: number,
+  ): Promise<Digest> {
+    const running = this.#digests.get(path);
+    if (running?.algorithm === algorithm && running.offset === sizeBytes) {
+      return running.digester.digest();
+    }
+    const digester = new Digester(algorithm);
+    const buffer = new Uint8Array(REHASH_CHUNK_BYTES);
+    let offset = 0;
+    while (offset < sizeBytes) {
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, offset);
+      if (bytesRead === 0) break;
+      digester.update(buffer.subarray(0, bytesRead));
+      offset += bytesRead;
+    }
+    return digester.digest();
+  }
+
+  #remember(path: string, digest: RunningDigest): void {
+    this.#digests.set(path, digest);
+    if (this.#digests.size <= MAX_RUNNING_DIGESTS) return;
+    const [oldest] = this.#digests.keys();
+    if (oldest !== undefined) this.#digests.delete(oldest);
+  }
+}
+
+function ownerOf(repository: string): string {
+  return sha256(Buffer.from(repository)).slice("sha256:".length, -32);
+}
+
+/** A body whose failure is the client's, not ours. */
+export async function* whole(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  try {
+    yield* body;
+  } catch (cause) {
+    throw brokenOff(cause);
+  }
+}
+
+function brokenOff(cause: unknown): SpecError {
+  return new SpecError("BLOB_UPLOAD_INVALID", "Cannot read the request's body: it broke off", {
+    cause,
+  });
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  let written = 0;
+  while (written < bytes.length) {
+    const rest = bytes.subarray(written);
+    written += (await file.write(rest, 0, rest.length, position + written)).bytesWritten;
+  }
+}
+
+function unknownUpload(key: UploadKey): SpecError {
+  return new SpecError(
+    "BLOB_UPLOAD_UNKNOWN",
+    `Cannot find upload in ${key.repository}: ended or never begun`,
+  );
+}
+
+function outOfOrder(range: ByteRange, offset: number): SpecError {
+  return new SpecError(
+    "BLOB_UPLOAD_INVALID",
+    `Cannot add chunk: it starts at byte ${range.start}, want ${offset}`,
+    { status: 416, headers: { Range: receivedRange(offset) } },
+  );
+}
+
+/** The `Range` header of an upload: first and last byte received. Zero bytes have no such form; registries say `0-0`. */
+export function receivedRange(sizeBytes: number): string {
+  return `0-${Math.max(0, sizeBytes - 1)}`;
+}
