@@ -182,9 +182,9 @@ function importsBelow(folder: string): { source: string[]; tests: string[] } {
 function importedPackages(text: string): string[] {
   const specifiers = [
     ...text.matchAll(
-      /^\s*(?:import|export)[^;"']*?from\s+["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']|^import\s+["']([^"']+)["']/gm,
+      /^\s*(?:import|export)[^;"']*?from\s+["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']|^import\s+["']([^"']+)["']|createRequire\(import\.meta\.url\)\(["']([^"']+)["']/gm,
     ),
-  ].map((match) => match[1] ?? match[2] ?? match[3] ?? "");
+  ].map((match) => match[1] ?? match[2] ?? match[3] ?? match[4] ?? "");
   return specifiers
     .filter((name) => name !== "" && !name.startsWith(".") && !name.startsWith("node:"))
     .map((name) =>

@@ -31,7 +31,7 @@ export interface LayerIndex {
   readonly spanSizeBytes: number;
   /** In tar order. */
   readonly entries: readonly TarEntry[];
-  /** In order; every byte of [0, uncompressedSizeBytes) is in exactly one. */
+  /** In order; every byte of [0, uncompressedSizeBytes) is in exactly one. Some may be empty: those of the padding after the tar's end. */
   readonly spans: readonly Span[];
   /** For gzip one for each span; empty for uncompressed layers. */
   readonly checkpoints: readonly Checkpoint[];

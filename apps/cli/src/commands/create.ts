@@ -1,0 +1,107 @@
+import { digestHex } from "@soci-ts/core";
+import { type Descriptor, formatPlatform, parsePlatform } from "@soci-ts/oci";
+import {
+  type CreatedIndex,
+  type CreatedLayer,
+  createIndex,
+  type LayerOutcome,
+  type LayerProgress,
+} from "@soci-ts/soci";
+import { formatBytes, type Report, renderFacts, renderTable } from "../output.ts";
+import type { Progress, Task } from "../progress.ts";
+import type { Session } from "../wire.ts";
+import { pushImageIndex, pushJson, pushText } from "./push.ts";
+import { registryReference } from "./registry-reference.ts";
+
+/** Options of `soci create`. */
+export interface CreateOptions {
+  readonly spanSize: number;
+  readonly minLayerSize: number;
+  readonly platform?: string;
+  readonly push?: boolean;
+}
+
+/** `soci create REF|oci:DIR`: indexes an image and keeps the index in the store; with `--push` also pushes it. */
+export async function create(
+  session: Session,
+  name: string,
+  options: CreateOptions,
+): Promise<Report> {
+  if (options.push === true) registryReference("push to", name);
+  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
+  const store = await session.store();
+  const source = await session.source(name);
+  const created = await createIndex({
+    source,
+    store,
+    platform,
+    spanSizeBytes: options.spanSize,
+    minLayerSizeBytes: options.minLayerSize,
+    onProgress: layerProgress(session.progress),
+    signal: session.signal,
+  });
+  if (options.push !== true) return report(created);
+  const { digest } = created.indexDescriptor;
+  const pushed = await pushImageIndex(session, name, { platform, indexDigest: digest });
+  const made = report(created);
+  return {
+    json: { ...createdJson(created), pushed: pushJson(pushed) },
+    text: `${made.text}\n\n${pushText(pushed)}`,
+  };
+}
+
+/** Turns what {@link createIndex} tells into bars or lines. */
+function layerProgress(progress: Progress): (event: LayerProgress) => void {
+  const tasks = new Map<string, Task>();
+  return ({ layer, compressedBytes, outcome }) => {
+    const task = tasks.get(layer.digest) ?? progress.start(taskName(layer), layer.size);
+    tasks.set(layer.digest, task);
+    if (outcome === undefined) task.update(compressedBytes);
+    else task.finish(outcomeText(outcome));
+  };
+}
+
+function taskName(layer: Descriptor): string {
+  return `layer ${digestHex(layer.digest).slice(0, 12)}`;
+}
+
+function outcomeText(outcome: LayerOutcome): string {
+  if (outcome.kind === "skipped") return `skipped: ${outcome.reason}`;
+  return `${outcome.kind}, ztoc ${formatBytes(outcome.sizeBytes)}`;
+}
+
+function report(created: CreatedIndex): Report {
+  const facts = renderFacts([
+    ["index", created.indexDescriptor.digest],
+    ["image", created.reference],
+    ["manifest", created.manifestDigest],
+    ["platform", formatPlatform(created.platform)],
+  ]);
+  const layers = renderTable(
+    ["LAYER", "SIZE", "ZTOC", "SIZE"],
+    created.layers.map((layer) => [
+      layer.digest,
+      formatBytes(layer.sizeBytes),
+      layer.ztoc?.digest ?? `skipped: ${layer.skipped}`,
+      layer.ztoc === undefined ? "" : formatBytes(layer.ztoc.size),
+    ]),
+  );
+  return { json: createdJson(created), text: `${facts}\n\n${layers}` };
+}
+
+function createdJson(created: CreatedIndex): Record<string, unknown> {
+  return {
+    index: created.indexDescriptor.digest,
+    sizeBytes: created.indexDescriptor.size,
+    reference: created.reference,
+    manifest: created.manifestDigest,
+    platform: formatPlatform(created.platform),
+    layers: created.layers.map(layerJson),
+  };
+}
+
+function layerJson(layer: CreatedLayer): Record<string, unknown> {
+  const { digest, diffId, sizeBytes, ztoc, reused, skipped } = layer;
+  if (ztoc === undefined) return { digest, diffId, sizeBytes, skipped };
+  return { digest, diffId, sizeBytes, ztoc: ztoc.digest, ztocSizeBytes: ztoc.size, reused };
+}

@@ -1,0 +1,193 @@
+import { AppError, digestHex, type Logger, Semaphore } from "@soci-ts/core";
+import type { LayerIndex } from "@soci-ts/layer-index";
+import { formatReference, parsePlatform, type Reference } from "@soci-ts/oci";
+import {
+  type BlobOpener,
+  type Door,
+  type ImageLayer,
+  mountImage,
+  unmountImage,
+} from "@soci-ts/snapshotter";
+import {
+  type FetchZtocOptions,
+  type FoundIndex,
+  fetchZtoc,
+  findIndex,
+  type ResolvedImage,
+  registryImageSource,
+} from "@soci-ts/soci";
+import { checkKernel } from "../doctor/kernel.ts";
+import { type Report, renderFacts } from "../output.ts";
+import type { Progress } from "../progress.ts";
+import type { Session } from "../wire.ts";
+import { registryReference } from "./registry-reference.ts";
+import { serverCommand } from "./serve-mount.ts";
+
+const ZTOCS_AT_ONCE = 4;
+
+/** Arguments and options of `soci mount` besides the image. */
+export interface MountOptions {
+  readonly directory: string;
+  readonly door: Door | "auto";
+  readonly platform?: string;
+}
+
+/** `soci mount REF DIR`: finds the image's index, reads its ztocs, and mounts; layers without one are read whole first. */
+export async function mount(
+  session: Session,
+  name: string,
+  options: MountOptions,
+): Promise<Report> {
+  const reference = registryReference("mount", name);
+  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
+  checkMachine();
+  const { signal, logger } = session;
+  const store = await session.store();
+  const client = await session.client();
+  const image = await registryImageSource(client, reference).resolve(platform, { signal });
+  const { manifestDescriptor, manifest } = image;
+  const repository = { registry: reference.registry, repository: reference.repository };
+  const found = await findIndex({
+    client,
+    repository,
+    manifestDescriptor,
+    manifest,
+    store,
+    logger,
+    signal,
+  });
+  const layers = await openLayers(session, { image, repository, found });
+  // By digest, so that the serving process reads this image also after the tag has moved.
+  const pinned = formatReference({ ...repository, digest: manifestDescriptor.digest });
+  const mounted = await mountImage({
+    store,
+    target: options.directory,
+    reference: formatReference(reference),
+    manifestDigest: manifestDescriptor.digest,
+    layers,
+    blobs: withProgress(registryImageSource(client, reference), session.progress),
+    source: { image: pinned },
+    server: serverCommand(session),
+    door: options.door,
+    logger,
+    signal,
+  });
+  const lazy = layers.filter(({ indexed }) => indexed !== undefined).length;
+  return {
+    json: {
+      ...mounted,
+      manifest: manifestDescriptor.digest,
+      index: found?.indexDescriptor.digest ?? null,
+      indexReason: found?.reason ?? "none found",
+      lazyLayers: lazy,
+      wholeLayers: layers.length - lazy,
+    },
+    text: renderFacts([
+      ["mounted", `${mounted.target} (read-only)`],
+      ["image", `${formatReference(reference)} (manifest ${manifestDescriptor.digest})`],
+      [
+        "index",
+        found === undefined
+          ? "none found: all layers were read whole"
+          : `${found.indexDescriptor.digest} (${found.reason})`,
+      ],
+      ["layers", `${lazy} lazy, ${layers.length - lazy} read whole`],
+      ["door", `${mounted.door}: ${mounted.doorReason}`],
+      ["log", mounted.logPath],
+    ]),
+  };
+}
+
+/** `soci unmount DIR`. */
+export async function unmount(session: Session, directory: string): Promise<Report> {
+  const store = await session.store();
+  const { logger } = session;
+  const unmounted = await unmountImage({ store, target: directory, logger });
+  const died = unmounted.wasDead ? " (its serving process had died)" : "";
+  return {
+    json: unmounted,
+    text: `unmounted ${unmounted.reference} from ${unmounted.target}${died}`,
+  };
+}
+
+/** Says what is missing before anything is fetched, and what works without it. */
+function checkMachine(): void {
+  const missing = checkKernel(true).filter(({ state }) => state === "fail");
+  if (missing.length === 0) return;
+  const list = missing
+    .map(({ check, found, fix }) => `${check}: ${found} (fix: ${fix})`)
+    .join("; ");
+  throw new AppError(
+    "failed_precondition",
+    `Cannot mount: ${list}. Without it, \`soci ztoc cat DIGEST PATH\` reads single files lazily`,
+  );
+}
+
+/** Each layer with its index, if it has one; ztocs are fetched several at a time. */
+async function openLayers(
+  session: Session,
+  parts: {
+    readonly image: ResolvedImage;
+    readonly repository: Pick<Reference, "registry" | "repository">;
+    readonly found: FoundIndex | undefined;
+  },
+): Promise<readonly ImageLayer[]> {
+  const { image, repository, found } = parts;
+  const { signal } = session;
+  const client = await session.client();
+  const store = await session.store();
+  const { layers } = await image.config({ signal });
+  const ztocs = new Map(found?.index.ztocs.map((ztoc) => [ztoc.layerDigest, ztoc]));
+  const permits = new Semaphore(ZTOCS_AT_ONCE);
+  return Promise.all(
+    layers.map(async ({ descriptor, diffId }): Promise<ImageLayer> => {
+      const ztoc = ztocs.get(descriptor.digest);
+      if (ztoc === undefined) return { descriptor, diffId };
+      const options = { client, repository, ztoc, layer: descriptor, store, signal };
+      const index = await permits.run(() => fetchUsable(options, session.logger), signal);
+      if (index === undefined) return { descriptor, diffId };
+      return { descriptor, diffId, indexed: { index, ztocDigest: ztoc.descriptor.digest } };
+    }),
+  );
+}
+
+/** A ztoc that is gone or broken costs its layer the laziness, not the image the mount. */
+async function fetchUsable(
+  options: FetchZtocOptions,
+  logger: Logger,
+): Promise<LayerIndex | undefined> {
+  try {
+    return await fetchZtoc(options);
+  } catch (error) {
+    const { code, message } = AppError.from(error);
+    if (code !== "not_found" && code !== "data_loss") throw error;
+    logger.warn("layer is read whole", { digest: options.layer.digest, why: message });
+    return undefined;
+  }
+}
+
+/** Shows the layers that are read whole: without an index that may take a while. */
+function withProgress(blobs: BlobOpener, progress: Progress): BlobOpener {
+  return {
+    openBlob(descriptor) {
+      const blob = blobs.openBlob(descriptor);
+      return {
+        size: blob.size,
+        readAt: (offset, length, options) => blob.readAt(offset, length, options),
+        async *stream(start, end, options) {
+          const task = progress.start(
+            `layer ${digestHex(descriptor.digest).slice(0, 12)}`,
+            blob.size,
+          );
+          let at = start;
+          for await (const bytes of blob.stream(start, end, options)) {
+            at += bytes.length;
+            task.update(at);
+            yield bytes;
+          }
+          task.finish("read whole");
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,259 @@
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import { LOG_LEVELS } from "./config.ts";
+import { exitCodesText } from "./exit-codes.ts";
+import type { Report } from "./output.ts";
+import type { Session } from "./wire.ts";
+
+/** What a command does, once it is loaded. `undefined`: it wrote its result to stdout itself. */
+export type Action = (session: Session) => Promise<Report | undefined>;
+
+/** Runs an action within a session; a parameter, so that the tree can be walked (completion, tests) without one. */
+export type Runner = (action: Action) => Promise<void>;
+
+/** Smallest span: below it an index is larger than its layer. */
+const MIN_SPAN_SIZE_BYTES = 65_536;
+const MAX_SPAN_SIZE_BYTES = 1_073_741_824;
+
+/**
+ * The command tree. Modules of commands are loaded when their command runs, so that `--help` and completion are quick.
+ */
+export function buildProgram(version: string, runner: Runner): Command {
+  const program = new Command("soci")
+    .description(
+      "Index container images so that they start before they are downloaded. Images are never altered.",
+    )
+    .version(version, "-V, --version", "print the version")
+    .option(
+      "--root <dir>",
+      "directory of the local store (default: /var/lib/soci-ts for root, $XDG_DATA_HOME/soci-ts for others)",
+    )
+    .option("--json", "print the result as one JSON document on stdout")
+    .option("--plain-http", "talk to the registry without TLS (automatic for loopback addresses)")
+    .option("--ca-file <file>", "trust the CAs in this PEM file too")
+    .addOption(
+      new Option("--log-level <level>", "what to log on stderr")
+        .choices(LOG_LEVELS)
+        .default("warn"),
+    )
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({ outputError: () => {} });
+  addBuildCommands(program, runner);
+  addIndexCommands(program, runner);
+  addZtocCommands(program, runner);
+  addMountCommands(program, runner);
+  addMachineCommands(program, runner);
+  program.addHelpText(
+    "after",
+    () => `\n${exitCodesText()}\n${example("soci create --push registry.example/app:v1")}`,
+  );
+  return program;
+}
+
+function addBuildCommands(program: Command, runner: Runner): void {
+  program
+    .command("create")
+    .summary("index an image into the local store")
+    .description("Read each layer of an image once and keep its SOCI index in the local store.")
+    .addArgument(image())
+    .option(
+      "--span-size <bytes>",
+      "uncompressed bytes between two points that can be read from",
+      spanSize,
+      4_194_304,
+    )
+    .option(
+      "--min-layer-size <bytes>",
+      "leave out layers whose blob is smaller; 0 takes all",
+      byteCount,
+      10_485_760,
+    )
+    .addOption(platform())
+    .option("--push", "also do what `soci push` does")
+    .addHelpText("after", example("soci create --min-layer-size 0 oci:./layout:latest"))
+    .action(async (name: string, options) =>
+      runner(async (session) =>
+        (await import("./commands/create.ts")).create(session, name, options),
+      ),
+    );
+  program
+    .command("push")
+    .summary("put an image's index beside it in its registry")
+    .description(
+      "Push the newest index of an image from the local store to the image's registry, as a referrer.",
+    )
+    .addArgument(new Argument("<ref>", "the image in the registry"))
+    .addOption(platform())
+    .option("--index <digest>", "push this index of the store instead of the newest")
+    .addHelpText("after", example("soci push registry.example/app:v1"))
+    .action(async (name: string, options) =>
+      runner(async (session) => (await import("./commands/push.ts")).push(session, name, options)),
+    );
+}
+
+function addIndexCommands(program: Command, runner: Runner): void {
+  const load = () => import("./commands/index-commands.ts");
+  const index = group(program, "index", "list, show and remove indexes of the local store");
+  index
+    .command("ls")
+    .description("List the indexes in the local store, newest first.")
+    .addHelpText("after", example("soci index ls"))
+    .action(async () => runner(async (session) => (await load()).listIndexes(session)));
+  index
+    .command("info")
+    .description("Show an index; with --json its manifest too.")
+    .argument("<digest>", "the index's digest, or its beginning")
+    .addHelpText("after", example("soci index info sha256:4f2a"))
+    .action(async (digest: string) =>
+      runner(async (session) => (await load()).indexInfo(session, digest)),
+    );
+  index
+    .command("rm")
+    .description("Remove indexes, and the ztocs that no other index uses, from the local store.")
+    .argument("<digest...>", "the indexes' digests, or their beginnings")
+    .addHelpText("after", example("soci index rm sha256:4f2a sha256:91bc"))
+    .action(async (digests: string[]) =>
+      runner(async (session) => (await load()).removeIndexes(session, digests)),
+    );
+}
+
+function addZtocCommands(program: Command, runner: Runner): void {
+  const load = () => import("./commands/ztoc-commands.ts");
+  const ztoc = group(
+    program,
+    "ztoc",
+    "list and show ztocs of the local store, and read files by them",
+  );
+  ztoc
+    .command("ls")
+    .description("List the ztocs (one for each indexed layer) in the local store.")
+    .addHelpText("after", example("soci ztoc ls"))
+    .action(async () => runner(async (session) => (await load()).listZtocs(session)));
+  ztoc
+    .command("info")
+    .description("Show a ztoc: its spans, and the files of its layer.")
+    .argument("<digest>", "the ztoc's digest, or its beginning")
+    .addHelpText("after", example("soci ztoc info sha256:77d0"))
+    .action(async (digest: string) =>
+      runner(async (session) => (await load()).ztocInfo(session, digest)),
+    );
+  ztoc
+    .command("cat")
+    .description("Write a file of a layer to stdout; only the spans that hold it are fetched.")
+    .argument("<digest>", "the ztoc's digest, or its beginning")
+    .argument("<path>", "the file's path in the layer, as `soci ztoc info` shows it")
+    .option(
+      "--ref <image>",
+      "read the layer from this image (default: where the index was made from)",
+    )
+    .addHelpText("after", example("soci ztoc cat sha256:77d0 etc/os-release"))
+    .action(async (digest: string, path: string, options) =>
+      runner(async (session) =>
+        (await import("./commands/ztoc-cat.ts")).ztocCat(session, { digest, path, ...options }),
+      ),
+    );
+}
+
+function addMountCommands(program: Command, runner: Runner): void {
+  const load = () => import("./commands/mount.ts");
+  program
+    .command("mount")
+    .summary("mount an image's root file system, lazily")
+    .description(
+      "Mount an image's root file system read-only; what is read is fetched when it is read.",
+    )
+    .argument("<ref>", "the image in its registry")
+    .argument("<dir>", "an empty directory")
+    .addOption(
+      new Option("--door <door>", "how the kernel is given the files")
+        .choices(["auto", "erofs", "fuse"])
+        .default("auto"),
+    )
+    .addOption(platform())
+    .addHelpText("after", example("soci mount registry.example/app:v1 /mnt/app"))
+    .action(async (name: string, directory: string, options) =>
+      runner(async (session) => (await load()).mount(session, name, { directory, ...options })),
+    );
+  program
+    .command("unmount")
+    .summary("undo `soci mount`")
+    .description("Unmount what `soci mount` mounted, and end its serving process.")
+    .argument("<dir>", "the directory given to `soci mount`")
+    .addHelpText("after", example("soci unmount /mnt/app"))
+    .action(async (directory: string) =>
+      runner(async (session) => (await load()).unmount(session, directory)),
+    );
+  program
+    .command("serve-mount", { hidden: true })
+    .description("The process behind a mount; started by `soci mount`.")
+    .requiredOption("--state <dir>", "the mount's state directory")
+    .addHelpText("after", example("soci serve-mount --state /var/lib/soci-ts/mounts/1"))
+    .action(async (options: { state: string }) =>
+      runner(async (session) =>
+        (await import("./commands/serve-mount.ts")).serve(session, options.state),
+      ),
+    );
+}
+
+function addMachineCommands(program: Command, runner: Runner): void {
+  program
+    .command("doctor")
+    .summary("say what this machine lacks, and how to mend it")
+    .description(
+      "Check kernel, /dev/fuse, CAs, credentials, store, and the way to a registry; each with the exact fix.",
+    )
+    .argument("[ref]", "an image or a registry to reach")
+    .addHelpText("after", example("soci doctor registry.example/app:v1"))
+    .action(async (name: string | undefined) =>
+      runner(async (session) => (await import("./commands/doctor.ts")).doctor(session, name)),
+    );
+  program
+    .command("completion")
+    .summary("print a completion script for a shell")
+    .description("Print a script that completes commands and options.")
+    .addArgument(new Argument("<shell>").choices(["bash", "zsh", "fish"]))
+    .addHelpText("after", example("soci completion bash > /etc/bash_completion.d/soci"))
+    .action(async (shell: "bash" | "zsh" | "fish") =>
+      runner(async () => (await import("./commands/completion.ts")).completion(program, shell)),
+    );
+}
+
+function group(program: Command, name: string, summary: string): Command {
+  const described = `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`;
+  return program
+    .command(name)
+    .summary(summary)
+    .description(described)
+    .helpCommand(false)
+    .addHelpText("after", example(`soci ${name} ls`));
+}
+
+function image(): Argument {
+  return new Argument(
+    "<image>",
+    "the image in a registry, or oci:DIR[:TAG] for an OCI layout directory",
+  );
+}
+
+function platform(): Option {
+  return new Option(
+    "--platform <os/arch>",
+    "which image of a multi-platform one (default: this machine's)",
+  );
+}
+
+function example(line: string): string {
+  return `\nExample:\n  $ ${line}\n`;
+}
+
+function byteCount(text: string): number {
+  const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isSafeInteger(value)) return value;
+  throw new InvalidArgumentError("Want a number of bytes.");
+}
+
+function spanSize(text: string): number {
+  const value = byteCount(text);
+  if (value >= MIN_SPAN_SIZE_BYTES && value <= MAX_SPAN_SIZE_BYTES) return value;
+  throw new InvalidArgumentError(`Want ${MIN_SPAN_SIZE_BYTES} to ${MAX_SPAN_SIZE_BYTES} bytes.`);
+}

@@ -1,0 +1,54 @@
+import { AppError, FormatError } from "@soci-ts/core";
+import { Decompress } from "fzstd";
+import type { LayerReader } from "../layer-reader.ts";
+import type { TarOutput } from "../tar-output.ts";
+import { ZstdFrames } from "./frames.ts";
+
+/** The furthest that the decompressor can look back. */
+const MAX_WINDOW_BYTES = 2 ** 25;
+
+/** Reads zstd layers. They have no checkpoints, so all that comes of it is the file table. */
+export class ZstdReader implements LayerReader {
+  // Four bytes may stand for 128 KiB: so this is 128 MiB of output at most, a tenth of a second's work.
+  readonly pieceBytes = 4096;
+  readonly #frames = new ZstdFrames(MAX_WINDOW_BYTES);
+  readonly #decompress: Decompress;
+  #offset = 0;
+
+  constructor(output: TarOutput) {
+    this.#decompress = new Decompress((bytes) => {
+      if (bytes.length > 0) output.push(bytes);
+    });
+  }
+
+  push(bytes: Uint8Array): void {
+    this.#frames.push(bytes);
+    // The decompressor keeps pieces until it has a whole block, and the caller reuses its memory.
+    this.#run(new Uint8Array(bytes), false);
+    this.#offset += bytes.length;
+  }
+
+  finish(): void {
+    this.#frames.finish();
+    this.#run(new Uint8Array(0), true);
+  }
+
+  layout(): undefined {}
+
+  [Symbol.dispose](): void {}
+
+  /** The decompressor's own errors have no type and no place. */
+  #run(bytes: Uint8Array, isLast: boolean): void {
+    try {
+      this.#decompress.push(bytes, isLast);
+    } catch (error) {
+      if (error instanceof AppError) throw error;
+      throw damagedError(this.#offset, error);
+    }
+  }
+}
+
+function damagedError(offset: number, cause: unknown): FormatError {
+  const message = `the data is damaged: ${AppError.from(cause).message}`;
+  return new FormatError("zstd", offset, message, { cause });
+}

@@ -1,0 +1,111 @@
+import { FormatError } from "@soci-ts/core";
+import { type Checkpoint, WINDOW_BYTES } from "@soci-ts/gzip";
+
+const ZINFO = "zinfo";
+
+/*
+ * The blob of checkpoints of a gzip layer, little-endian, without gaps (FORMAT.md):
+ *   0  int32  count
+ *   4  int64  span size
+ *  12  count × { int64 compressed offset, int64 uncompressed offset, uint8 bits, byte[32768] window }
+ */
+const HEADER_BYTES = 4 + 8;
+/** 8 + 8 + 1 + 32768 = 32785. */
+const RECORD_BYTES = 8 + 8 + 1 + WINDOW_BYTES;
+
+/** Where the first checkpoint of old blobs lies, which leave it out: behind a gzip header without options. */
+const IMPLIED_COMPRESSED_OFFSET = 10;
+
+/** What the blob says. */
+export interface Zinfo {
+  readonly spanSizeBytes: number;
+  readonly checkpoints: readonly Checkpoint[];
+}
+
+/** Length of the blob of `count` checkpoints. */
+export function zinfoSizeBytes(count: number): number {
+  return HEADER_BYTES + count * RECORD_BYTES;
+}
+
+/** Writes the blob to the start of `target`, which has {@link zinfoSizeBytes} bytes. */
+export function writeZinfo(target: Uint8Array, zinfo: Zinfo): void {
+  const view = new DataView(target.buffer, target.byteOffset, target.length);
+  view.setInt32(0, zinfo.checkpoints.length, true);
+  view.setBigInt64(4, BigInt(zinfo.spanSizeBytes), true);
+  let at = HEADER_BYTES;
+  for (const checkpoint of zinfo.checkpoints) {
+    view.setBigInt64(at, BigInt(checkpoint.compressedOffset), true);
+    view.setBigInt64(at + 8, BigInt(checkpoint.uncompressedOffset), true);
+    view.setUint8(at + 16, checkpoint.bits);
+    target.set(checkpoint.window, at + 17);
+    at += RECORD_BYTES;
+  }
+}
+
+/**
+ * Reads a blob of `count` checkpoints, of either flavour: the old one leaves the first out. The windows are views of `blob`.
+ * @throws FormatError if a length or an offset is out of order.
+ */
+export function decodeZinfo(blob: Uint8Array, count: number): Zinfo {
+  const isOld = blob.length === zinfoSizeBytes(count - 1);
+  if (!isOld && blob.length !== zinfoSizeBytes(count)) {
+    throw new FormatError(
+      ZINFO,
+      0,
+      `it has ${blob.length} bytes, want ${zinfoSizeBytes(count)} for ${count} spans`,
+    );
+  }
+  const view = new DataView(blob.buffer, blob.byteOffset, blob.length);
+  const stated = view.getInt32(0, true);
+  if (stated !== count) {
+    throw new FormatError(
+      ZINFO,
+      0,
+      `it has ${stated} checkpoints, want one for each of ${count} spans`,
+    );
+  }
+  const spanSizeBytes = readOffset(view, 4);
+  if (spanSizeBytes === 0) throw new FormatError(ZINFO, 4, "the span size is 0, want more");
+  const checkpoints: Checkpoint[] = isOld ? [impliedCheckpoint()] : [];
+  for (let at = HEADER_BYTES; at < blob.length; at += RECORD_BYTES) {
+    checkpoints.push(readCheckpoint(view, at, checkpoints.at(-1)));
+  }
+  return { spanSizeBytes, checkpoints };
+}
+
+function impliedCheckpoint(): Checkpoint {
+  return {
+    compressedOffset: IMPLIED_COMPRESSED_OFFSET,
+    uncompressedOffset: 0,
+    bits: 0,
+    window: new Uint8Array(WINDOW_BYTES),
+  };
+}
+
+function readCheckpoint(view: DataView, at: number, previous: Checkpoint | undefined): Checkpoint {
+  const compressedOffset = readOffset(view, at);
+  const uncompressedOffset = readOffset(view, at + 8);
+  const bits = view.getUint8(at + 16);
+  if (bits > 7) throw new FormatError(ZINFO, at + 16, `the bits are ${bits}, want 0 to 7`);
+  // No gzip header is empty, so neither can the first offset be 0.
+  const isAfter =
+    compressedOffset > (previous?.compressedOffset ?? 0) &&
+    uncompressedOffset > (previous?.uncompressedOffset ?? -1);
+  if (!isAfter)
+    throw new FormatError(ZINFO, at, "a checkpoint does not lie after the one before it");
+  if (previous === undefined && uncompressedOffset !== 0) {
+    throw new FormatError(
+      ZINFO,
+      at + 8,
+      `the first checkpoint is at ${uncompressedOffset}, want 0`,
+    );
+  }
+  const window = new Uint8Array(view.buffer, view.byteOffset + at + 17, WINDOW_BYTES);
+  return { compressedOffset, uncompressedOffset, bits, window };
+}
+
+function readOffset(view: DataView, at: number): number {
+  const value = Number(view.getBigInt64(at, true));
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  throw new FormatError(ZINFO, at, `an offset is ${value}, want 0 to 2^53 - 1`);
+}

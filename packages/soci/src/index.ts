@@ -1,0 +1,37 @@
+export {
+  type CreatedIndex,
+  type CreatedLayer,
+  type CreateIndexOptions,
+  createIndex,
+  DEFAULT_MIN_LAYER_SIZE_BYTES,
+  type LayerProgress,
+} from "./create-index.ts";
+export { type FetchZtocOptions, fetchZtoc } from "./fetch-ztoc.ts";
+export {
+  type FindIndexOptions,
+  type FoundIndex,
+  findIndex,
+  type IndexReader,
+} from "./find-index.ts";
+export type {
+  ImageBlob,
+  ImageLayersConfig,
+  ImageSource,
+  ResolvedImage,
+  SourceLayer,
+} from "./image-source.ts";
+export type { LayerOutcome } from "./index-layer.ts";
+export {
+  type OciLayoutName,
+  ociLayoutImageSource,
+  parseOciLayoutName,
+} from "./oci-layout-source.ts";
+export {
+  type IndexPusher,
+  type PushedIndex,
+  type PushIndexOptions,
+  type PushProgress,
+  pushIndex,
+} from "./push-index.ts";
+export { type ImageReader, registryImageSource } from "./registry-source.ts";
+export { parseSociIndex, type SociIndex, type ZtocEntry } from "./soci-index.ts";

@@ -1,0 +1,6 @@
+/** Largest ztoc, in bytes: the windows of 40 GiB at a 4 MiB span, and a file table. */
+export const MAX_ZTOC_BYTES: number = 512 * 1024 * 1024;
+/** Image indexes inside image indexes. */
+export const MAX_INDEX_DEPTH = 3;
+/** Index artifacts of one image that are fetched to choose among. */
+export const MAX_INDEX_CANDIDATES = 16;

@@ -1,0 +1,123 @@
+import { AppError, type Digest, type IoOptions, Semaphore } from "@soci-ts/core";
+import {
+  type Descriptor,
+  EMPTY_CONFIG,
+  formatReference,
+  MANIFEST_LIMIT_BYTES,
+  type Platform,
+  type Reference,
+  type RepositoryName,
+} from "@soci-ts/oci";
+import type { BlobContent, RegistryClient } from "@soci-ts/registry-client";
+import type { Store } from "@soci-ts/store";
+import { MAX_ZTOC_BYTES } from "./limits.ts";
+import { type ImageReader, registryImageSource } from "./registry-source.ts";
+import { emptyConfigDescriptor, parseSociIndex, sociVersion } from "./soci-index.ts";
+
+const UPLOADS_AT_ONCE = 2;
+
+/** What pushing needs of a registry client. */
+export type IndexPusher = ImageReader & Pick<RegistryClient, "pushBlob" | "pushReferrer">;
+
+/** Told to {@link PushIndexOptions.onProgress} after each blob. */
+export interface PushProgress {
+  readonly descriptor: Descriptor;
+  /** False if the registry had the blob already. */
+  readonly sent: boolean;
+}
+
+/** What to push, and where. */
+export interface PushIndexOptions extends IoOptions {
+  readonly client: IndexPusher;
+  readonly store: Store;
+  /** The image in the registry; it must be there, and is only read. */
+  readonly reference: Reference;
+  /** See `ImageSource.resolve`. */
+  readonly platform?: Platform | undefined;
+  /** Default: the newest index of the image's manifest in the store. */
+  readonly indexDigest?: Digest | undefined;
+  readonly onProgress?: ((progress: PushProgress) => void) | undefined;
+}
+
+/** What {@link pushIndex} did. */
+export interface PushedIndex {
+  readonly reference: string;
+  readonly indexDigest: Digest;
+  readonly manifestDigest: Digest;
+  /** How readers find it: the registry lists referrers itself, or the referrers tag was updated. */
+  readonly found: "referrers" | "tag";
+  readonly blobsSent: number;
+  readonly bytesSent: number;
+}
+
+/**
+ * Puts an index that is in the store beside its image in a registry: config, ztocs, then the index manifest. Nothing of the
+ * image is written. Can be repeated: what is there already is not sent again.
+ * @throws AppError `not_found` if the image is not in the registry or no index of it is in the store.
+ */
+export async function pushIndex(options: PushIndexOptions): Promise<PushedIndex> {
+  const { client, store, reference } = options;
+  const repository: RepositoryName = {
+    registry: reference.registry,
+    repository: reference.repository,
+  };
+  const image = await registryImageSource(client, reference).resolve(options.platform, options);
+  const manifestDigest = image.manifestDescriptor.digest;
+  const indexDigest = options.indexDigest ?? newestIndex(store, manifestDigest, reference);
+  const bytes = await store.readBlob(indexDigest, { maxBytes: MANIFEST_LIMIT_BYTES });
+  const index = parseSociIndex(bytes);
+  if (index.manifest.subject?.digest !== manifestDigest) {
+    throw new AppError(
+      "failed_precondition",
+      `Cannot push index ${indexDigest}: it is of manifest ${index.manifest.subject?.digest}, want ${manifestDigest} as ${formatReference(reference)} is`,
+    );
+  }
+  let blobsSent = 0;
+  let bytesSent = 0;
+  const send = async (descriptor: Descriptor, content: BlobContent): Promise<void> => {
+    const { outcome } = await client.pushBlob(repository, descriptor, content, options);
+    const sent = outcome === "pushed";
+    if (sent) blobsSent += 1;
+    if (sent) bytesSent += descriptor.size;
+    options.onProgress?.({ descriptor, sent });
+  };
+  await send(emptyConfigDescriptor(), EMPTY_CONFIG);
+  const distinct = new Map(index.ztocs.map(({ descriptor }) => [descriptor.digest, descriptor]));
+  const permits = new Semaphore(UPLOADS_AT_ONCE);
+  await Promise.all(
+    [...distinct.values()].map((descriptor) =>
+      permits.run(() => send(descriptor, storedBlob(store, descriptor.digest)), options.signal),
+    ),
+  );
+  const { subjectHandled } = await client.pushReferrer(
+    repository,
+    index.manifest.mediaType ?? image.manifestDescriptor.mediaType,
+    bytes,
+    options,
+  );
+  return {
+    reference: formatReference(reference),
+    indexDigest,
+    manifestDigest,
+    found: subjectHandled ? "referrers" : "tag",
+    blobsSent,
+    bytesSent,
+  };
+}
+
+/** A ztoc is read whole before any of it is sent, so that a damaged file is noticed here and not by the registry. */
+function storedBlob(store: Store, digest: Digest): () => AsyncGenerator<Uint8Array> {
+  return async function* read() {
+    yield await store.readBlob(digest, { maxBytes: MAX_ZTOC_BYTES });
+  };
+}
+
+function newestIndex(store: Store, manifestDigest: Digest, reference: Reference): Digest {
+  const indexes = store.listIndexes({ manifestDigest });
+  const newest = indexes.find((index) => sociVersion(index.artifactType) === 1);
+  if (newest !== undefined) return newest.digest;
+  throw new AppError(
+    "not_found",
+    `Cannot push an index of ${formatReference(reference)}: the store has none of its manifest ${manifestDigest}, want one made by \`soci create\``,
+  );
+}
