@@ -227,7 +227,7 @@ describe("buildLayerIndex()", () => {
           ended = true;
         }
       }
-      const failure = new AppError("resource_exhausted", "Cannot write: disk full");
+      const failure = new Error("disk full");
       const onOutput = (): void => {
         throw failure;
       };

@@ -37,6 +37,9 @@ const BASE256: [string, string, number][] = [
   ["2^53 − 1", "\x80\0\0\0\0\x1f\xff\xff\xff\xff\xff\xff", Number.MAX_SAFE_INTEGER],
   ["2^53: fits in 64 bits only", "\x80\0\0\0\0\x20\0\0\0\0\0\0", Number.POSITIVE_INFINITY],
   ["−2^60: fits in 64 bits only", "\xff\xff\xff\xff\xf0\0\0\0\0\0\0\0", Number.NEGATIVE_INFINITY],
+  ["2^63 − 1: the largest", "\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", Number.POSITIVE_INFINITY],
+  ["−2^63: the smallest", "\xff\xff\xff\xff\x80\0\0\0\0\0\0\0", Number.NEGATIVE_INFINITY],
+  ["2^64: does not fit", "\x80\0\0\x01\0\0\0\0\0\0\0\0", Number.NaN],
   ["2^63: does not fit", "\x80\0\0\0\x80\0\0\0\0\0\0\0", Number.NaN],
   ["octal", "00000000017\0", 15],
 ];
@@ -64,6 +67,7 @@ describe("parseUint32()", () => {
 describe("parseDecimal()", () => {
   const table: [string, number, number][] = [
     ["0", 0, 0],
+    ["-0", 0, 0],
     ["+17", 17, 17],
     ["-1", -1, 2 ** 32 - 1],
     ["00000000000000000000000012", 12, 12],

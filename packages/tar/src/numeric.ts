@@ -1,7 +1,6 @@
 /** Powers of the byte and of the octal digit: bitwise operators would wrap these numbers at 2^31. */
 const BYTE = 256;
 const OCTAL = 8;
-const INT64_END = 2 ** 63;
 
 const SPACE = 0x20;
 const ZERO = 0x30;
@@ -40,8 +39,9 @@ export function parseNumber(bytes: Uint8Array, start: number, end: number): numb
   for (let at = start + 1; at < end; at += 1) {
     const byte = bytes[at] as number;
     value = value * BYTE + (negative ? 0xff - byte : byte);
+    // Eight bytes are left to hold it; looked at here, where no digit has been lost yet.
+    if (at === end - 8 && value >= 0x80) return Number.NaN;
   }
-  if (value >= INT64_END) return Number.NaN;
   return toSafe(negative ? -value - 1 : value);
 }
 
@@ -56,10 +56,14 @@ export function parseUint32(bytes: Uint8Array, start: number): number {
   return value;
 }
 
+/** Surely a safe integer: no need of big ones. */
+const SHORT_DECIMAL = /^-?\d{1,15}$/;
 const DECIMAL = /^([+-]?)0*(\d{1,19})$/;
 
 /** A 64-bit decimal integer with an optional sign. NaN if it is malformed or does not fit, an infinity if it is not a safe integer. */
 export function parseDecimal(text: string): number {
+  // The sum turns −0 into 0.
+  if (SHORT_DECIMAL.test(text)) return Number(text) + 0;
   const value = parseInt64(text);
   return value === undefined ? Number.NaN : toSafe(Number(value));
 }

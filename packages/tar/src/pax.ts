@@ -136,8 +136,7 @@ export function parsePaxTime(text: string): { seconds: number; nanoseconds: numb
   if (whole.startsWith("-") && nanoseconds > 0) {
     return { seconds: seconds - 1, nanoseconds: NANOSECONDS - nanoseconds };
   }
-  // The sum turns the −0 of "-0" into 0.
-  return { seconds: seconds + 0, nanoseconds };
+  return { seconds, nanoseconds };
 }
 
 const SPARSE_VERSIONS = new Set(["0.0", "0.1", "1.0"]);

@@ -14,10 +14,17 @@ export class ZstdReader implements LayerReader {
   readonly #frames = new ZstdFrames(MAX_WINDOW_BYTES);
   readonly #decompress: Decompress;
   #offset = 0;
+  /** What the taker of the output threw, which is not the decompressor's fault. */
+  #outputFailure: unknown;
 
   constructor(output: TarOutput) {
     this.#decompress = new Decompress((bytes) => {
-      if (bytes.length > 0) output.push(bytes);
+      try {
+        output.push(bytes);
+      } catch (error) {
+        this.#outputFailure = error;
+        throw error;
+      }
     });
   }
 
@@ -42,7 +49,7 @@ export class ZstdReader implements LayerReader {
     try {
       this.#decompress.push(bytes, isLast);
     } catch (error) {
-      if (error instanceof AppError) throw error;
+      if (error === this.#outputFailure) throw error;
       throw damagedError(this.#offset, error);
     }
   }

@@ -1,4 +1,4 @@
-import { AppError, type ByteString, displayByteString, roundUp } from "@soci-ts/core";
+import { type ByteString, displayByteString, roundUp } from "@soci-ts/core";
 import type { TarEntry, TarEntryType } from "@soci-ts/tar";
 import type { LayerIndexLimits } from "../limits.ts";
 import type { FlatTable } from "./flat-table.ts";
@@ -29,10 +29,7 @@ export function decodeFiles(
 ): TarEntry[] {
   const { start, count } = toc.offsets(slot);
   if (count > limits.maxEntries) {
-    throw new AppError(
-      "resource_exhausted",
-      `Cannot read ztoc: it has ${count} entries, want at most ${limits.maxEntries}`,
-    );
+    toc.buffer.exceed(`it has ${count} entries, want at most ${limits.maxEntries}`);
   }
   const entries: TarEntry[] = [];
   let headerOffset = 0;
@@ -50,7 +47,7 @@ function decodeFile(file: FlatTable, headerOffset: number, limits: LayerIndexLim
   const name = file.string(FILE.name);
   const linkname = file.string(FILE.linkname);
   if (Math.max(name.length, linkname.length) > limits.maxNameBytes) {
-    buffer.fail(position, `a name or link target is longer than ${limits.maxNameBytes} bytes`);
+    buffer.exceed(`a name or link target is longer than ${limits.maxNameBytes} bytes`);
   }
   const type: string = file.string(FILE.type);
   if (!TYPES.has(type)) buffer.fail(position, `${show(name)} has an unknown type`);

@@ -205,7 +205,10 @@ describe("decodeZtoc()", () => {
     it(`stops at the limit of ${name}`, () => {
       assert.throws(
         () => decodeZtoc(smallZtoc(), limit),
-        (error) => error instanceof AppError && message.test(error.message),
+        (error) =>
+          error instanceof AppError &&
+          error.code === "resource_exhausted" &&
+          message.test(error.message),
       );
     });
   }

@@ -96,7 +96,7 @@ function decodeDigests(info: FlatTable, limits: LayerIndexLimits): Digest[] {
     );
   }
   if (count > limits.maxSpans) {
-    buffer.fail(position, `it has ${count} spans, want at most ${limits.maxSpans}`);
+    buffer.exceed(`it has ${count} spans, want at most ${limits.maxSpans}`);
   }
   return Array.from({ length: count }, (_, at) => {
     const digest: string = info.stringAt(start + 4 * at);

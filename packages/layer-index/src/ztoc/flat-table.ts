@@ -44,13 +44,17 @@ export class FlatBuffer {
   /** Counts what is about to be read. */
   spend(length: number): void {
     this.#usedBytes += length;
-    if (this.#usedBytes <= this.#maxBytes) return;
-    throw new AppError(
-      "resource_exhausted",
-      `Cannot read ${this.format}: it spells out more than ${this.#maxBytes} bytes`,
-    );
+    if (this.#usedBytes > this.#maxBytes) {
+      this.exceed(`it spells out more than ${this.#maxBytes} bytes`);
+    }
   }
 
+  /** @throws AppError `resource_exhausted`. */
+  exceed(message: string): never {
+    throw new AppError("resource_exhausted", `Cannot read ${this.format}: ${message}`);
+  }
+
+  /** @throws FormatError. */
   fail(at: number, message: string): never {
     throw new FormatError(this.format, at, message);
   }

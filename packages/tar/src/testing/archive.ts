@@ -115,7 +115,7 @@ export function scan(
   const { pieceBytes = archive.length, limits = {} } = options;
   const tarScan = createTarScan({ onEntry: (entry) => entries.push(entry), limits });
   for (let at = 0; at < archive.length; at += pieceBytes) {
-    const piece = archive.slice(at, at + pieceBytes);
+    const piece = new Uint8Array(archive.subarray(at, at + pieceBytes));
     tarScan.push(piece);
     piece.fill(0xee);
   }
