@@ -45,11 +45,7 @@ export class TestNode implements AsyncDisposable {
   }
 
   /** Mounts, and fails if that fails. */
-  async mount(
-    reference: string,
-    name: string,
-    ...options: readonly string[]
-  ): Promise<TestMount> {
+  async mount(reference: string, name: string, ...options: readonly string[]): Promise<TestMount> {
     const target = await this.target(name);
     const { exitCode, document, error, stderr } = await this.run(
       "mount",
