@@ -1,33 +1,26 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import {
-  lstat,
-  mkdir,
-  readdir,
-  readlink,
-  realpath,
-  rename,
-  stat,
-  writeFile,
-} from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { mkdir, realpath, rename, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
-import { type BuiltImage, command, type LayoutDescriptor, writeImage } from "@soci-ts/testkit";
+import { type BuiltImage, type LayoutDescriptor, writeImage } from "@soci-ts/testkit";
+import { FileList, withLibraries } from "./file-list.ts";
+import { findInterpreter } from "./interpreter.ts";
 
 /** The image is made of at least this much. */
-const WANT_RAW_BYTES = 170_000_000;
-const WANT_FILES = 3000;
+const WANT_RAW_BYTES = 250_000_000;
+const WANT_FILES = 5000;
 /** Folders that most Debian machines have, taken in this order until there is enough. */
 const FILLERS: readonly string[] = [
   "/usr/share/perl",
-  "/usr/share/zoneinfo",
-  "/usr/lib/python3",
   "/usr/share/perl5",
+  "/usr/share/zoneinfo",
+  "/usr/share/doc",
   "/usr/lib/x86_64-linux-gnu",
   "/usr/lib/aarch64-linux-gnu",
-  "/usr/share/doc",
+  "/usr/bin",
   "/usr/share",
 ];
 
@@ -36,107 +29,47 @@ export interface MachineImage {
   readonly image: BuiltImage;
   readonly rawBytes: number;
   readonly files: number;
+  /** The interpreter's name. */
+  readonly language: string;
   /** Runs inside the image and prints one line. */
   readonly program: readonly string[];
+  /** Name of the script, in the topmost layer. */
+  readonly scriptName: string;
 }
 
-const APP = `
-const { readdirSync, statSync } = require("node:fs");
-const size = statSync(process.execPath).size;
-console.log("hello from Node " + process.version + " inside the image (" + readdirSync("/usr").length + " folders in /usr, an interpreter of " + size + " bytes)");
-`;
-
-/** Writes an image as an OCI layout: a shell and libraries; the Node interpreter; a few thousand files with a program. */
+/** Writes an image as an OCI layout: a shell; an interpreter with its library; Node, a few thousand more files, and a program. */
 export async function buildMachineImage(directory: string): Promise<MachineImage> {
-  const shell = await withLibraries(["/bin/sh", "/bin/ls", "/bin/cat", "/usr/bin/find"]);
-  const node = await withLibraries([await realpath(process.execPath)]);
-  const base = new FileList(shell);
-  const runtime = new FileList(node);
-  const rest = new FileList([]);
-  for (const folder of FILLERS) {
-    if (await isEnough([base, runtime, rest])) break;
-    await rest.addTree(folder, [base, runtime]);
-  }
+  const interpreter = await findInterpreter();
+  const base = new FileList();
+  await base.addFiles(await withLibraries(["/bin/sh", "/bin/ls", "/bin/cat", "/usr/bin/find"]));
+  const runtime = new FileList();
+  await runtime.addFiles(await withLibraries([interpreter.binary]));
+  for (const folder of interpreter.libraries) await runtime.addTree(folder);
+  const rest = new FileList();
+  await rest.addFiles(await withLibraries([await realpath(process.execPath)]));
+  const lists = [base, runtime, rest];
+  const sum = (of: (list: FileList) => number): number =>
+    lists.reduce((total, list) => total + of(list), 0);
+  const isEnough = (): boolean =>
+    sum((list) => list.bytes) >= WANT_RAW_BYTES && sum((list) => list.paths.size) >= WANT_FILES;
+  for (const folder of FILLERS) await rest.addTree(folder, [base, runtime], isEnough);
+
   await mkdir(join(directory, "blobs/sha256"), { recursive: true });
-  const app = join(directory, "app.js");
-  await writeFile(app, APP);
+  const script = join(directory, interpreter.scriptName);
+  await writeFile(script, interpreter.script);
   const layers = await Promise.all([
     writeLayer(directory, base, []),
     writeLayer(directory, runtime, []),
-    writeLayer(directory, rest, [app]),
+    writeLayer(directory, rest, [script]),
   ]);
-  const lists = [base, runtime, rest];
   return {
     image: await writeImage(directory, layers),
-    rawBytes: lists.reduce((sum, list) => sum + list.bytes, 0),
-    files: lists.reduce((sum, list) => sum + list.paths.size, 0),
-    program: [await realpath(process.execPath), "/app.js"],
+    rawBytes: sum((list) => list.bytes),
+    files: sum((list) => list.paths.size),
+    language: interpreter.name,
+    program: [interpreter.binary, `/${interpreter.scriptName}`],
+    scriptName: interpreter.scriptName,
   };
-}
-
-/** Absolute paths with every folder above them, in the order in which a tar wants them. */
-class FileList {
-  readonly paths = new Set<string>();
-  bytes = 0;
-  readonly #start: readonly string[];
-
-  constructor(start: readonly string[]) {
-    this.#start = start;
-  }
-
-  /** Adds the files that the list was made for; once. */
-  async ready(): Promise<void> {
-    for (const path of this.#start) if (!this.paths.has(path)) await this.#add(path);
-  }
-
-  async addTree(folder: string, others: readonly FileList[]): Promise<void> {
-    const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
-    for (const entry of entries) {
-      if (this.paths.size > 2 * WANT_FILES && this.bytes > WANT_RAW_BYTES) return;
-      const path = join(folder, entry.name);
-      if (entry.isDirectory()) await this.addTree(path, others);
-      else if (entry.isFile() || entry.isSymbolicLink()) {
-        if (!others.some((other) => other.paths.has(path))) await this.#add(path);
-      }
-    }
-  }
-
-  /** A path through a link (Debian's /lib) brings the link itself and what it leads to. */
-  async #add(path: string): Promise<void> {
-    const real = join(await realpath(dirname(path)), path.slice(path.lastIndexOf("/") + 1));
-    for (let at = path; at !== "/"; at = dirname(at)) await this.#put(at);
-    for (let at = real; at !== "/"; at = dirname(at)) await this.#put(at);
-    const link = await readlink(real).catch(() => undefined);
-    if (link !== undefined && (await stat(real).catch(() => undefined))?.isFile()) {
-      await this.#add(resolve(dirname(real), link));
-    }
-  }
-
-  async #put(path: string): Promise<void> {
-    if (this.paths.has(path)) return;
-    // A folder that is reached through a link is not a name of its own in the tar.
-    if ((await realpath(dirname(path))) !== dirname(path)) return;
-    this.paths.add(path);
-    const stats = await lstat(path);
-    if (stats.isFile()) this.bytes += stats.size;
-  }
-}
-
-async function isEnough(lists: readonly FileList[]): Promise<boolean> {
-  for (const list of lists) await list.ready();
-  const bytes = lists.reduce((sum, list) => sum + list.bytes, 0);
-  const files = lists.reduce((sum, list) => sum + list.paths.size, 0);
-  return bytes >= WANT_RAW_BYTES && files >= WANT_FILES;
-}
-
-/** The programs and every shared library that the loader would bring in. */
-async function withLibraries(programs: readonly string[]): Promise<string[]> {
-  const found = new Set<string>(programs);
-  for (const program of programs) {
-    const { stdout } = await command("ldd", [await realpath(program)]);
-    for (const match of stdout.matchAll(/(\/\S+) \(0x/g)) found.add(match[1] ?? "");
-  }
-  return [...found];
 }
 
 interface Layer {

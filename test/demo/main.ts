@@ -1,22 +1,17 @@
 // The main job, end to end: npm run demo [-- REF]
 // Makes an image of this machine's files (or takes REF), indexes it, pushes the index beside it, mounts it over a slow link,
 // runs a program inside, and compares with a full pull and unpack over the same link.
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  command,
-  pushLayout,
-  type SlowLink,
-  startEmbeddedRegistry,
-  startSlowLink,
-} from "@soci-ts/testkit";
+import { pushLayout, type SlowLink, startEmbeddedRegistry, startSlowLink } from "@soci-ts/testkit";
 import { soci } from "../e2e/soci-command.ts";
 import { fullPull } from "./full-pull.ts";
 import { buildMachineImage, type MachineImage } from "./machine-image.ts";
 import { megabytes, say, seconds, whyNoMount } from "./report.ts";
 import { firstOutput } from "./run-inside.ts";
 import { demoUserImage } from "./user-image.ts";
+import { readWithoutMount } from "./without-mount.ts";
 
 const LINK = { rttMs: 20, megabitPerSecond: 200 };
 const NAME = "demo/app";
@@ -41,10 +36,10 @@ try {
 }
 
 async function demoMachineImage(): Promise<void> {
-  say(
-    "1. An image made of this machine's files: a shell, the Node interpreter, and a few thousand more.",
-  );
   const made = await buildMachineImage(join(work, "layout"));
+  say(
+    `1. An image made of this machine's files: a shell, ${made.language}, Node, and a few thousand more.`,
+  );
   const imageBytes = made.image.layers.reduce((sum, layer) => sum + layer.size, 0);
   say(
     `   ${made.files} files, ${megabytes(made.rawBytes)} raw, ${made.image.layers.length} gzip layers of ${megabytes(imageBytes)} together`,
@@ -76,7 +71,10 @@ async function demoMachineImage(): Promise<void> {
   );
   const reason = whyNoMount();
   if (reason !== undefined) {
-    await readWithoutMount(reason, link, registry.host, created, made);
+    say(`   No mount here: ${reason}. Reading a file through the index instead.`);
+    const ztoc = created.layers.findLast((layer) => layer.ztoc !== undefined)?.ztoc ?? "";
+    await readWithoutMount(made, { work, ztoc, link, reference: `${link.host}/${NAME}:v1` });
+    say(`   manifest digest, unchanged: ${await manifestDigest(registry.host)}`);
     return;
   }
   const lazy = await startLazily(link, made);
@@ -145,41 +143,6 @@ async function startAfterPull(
   if (link.counts.bytesDown < imageBytes)
     throw new Error("the full pull fetched less than the image");
   return { wallMs, output, bytes: link.counts.bytesDown, requests: link.counts.requests };
-}
-
-/** Without root or /dev/fuse: everything up to the mount, and files read through the index instead. */
-async function readWithoutMount(
-  reason: string,
-  link: SlowLink,
-  host: string,
-  created: CreateResult,
-  made: MachineImage,
-): Promise<void> {
-  say(`   No mount here: ${reason}. Reading files through the index instead.`);
-  const layer = created.layers.filter(({ ztoc }) => ztoc !== undefined).at(-1);
-  if (layer?.ztoc === undefined) throw new Error("no layer was indexed");
-  link.resetCounts();
-  const started = performance.now();
-  const reference = `${link.host}/${NAME}:v1`;
-  const content = await command("npx", [
-    "soci",
-    "--root",
-    join(work, "builder"),
-    "ztoc",
-    "cat",
-    layer.ztoc,
-    "app.js",
-    "--ref",
-    reference,
-  ]);
-  const imageBytes = made.image.layers.reduce((sum, { size }) => sum + size, 0);
-  await writeFile(join(work, "app.js"), content.stdout);
-  const { stdout } = await command(process.execPath, [join(work, "app.js")]);
-  say(
-    `   soci ztoc cat app.js took ${seconds(performance.now() - started)}, ${megabytes(link.counts.bytesDown)} in ${link.counts.requests} requests; the image has ${megabytes(imageBytes)}`,
-  );
-  say(`   run on this machine, it said: ${stdout.trim()}`);
-  say(`   manifest digest, unchanged: ${await manifestDigest(host)}`);
 }
 
 async function manifestDigest(host: string): Promise<string> {

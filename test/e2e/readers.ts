@@ -20,10 +20,13 @@ export type Comparison = "equal" | "DIFFERENT" | `error: ${string}`;
 
 const TIMEOUT_MS = 90_000;
 
-/** Starts a program whose messages are in English; it is killed after a minute and a half. */
+/**
+ * Starts a program whose messages are in English; it is killed after a minute and a half. By way of another program: to start one, Node
+ * waits for execve(2), which reads the program itself, maybe from a mount that waits for this process.
+ */
 export function startReader(program: string, ...args: readonly string[]): Reader {
   const started = performance.now();
-  const child = spawn(program, [...args], {
+  const child = spawn("env", [program, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { PATH: process.env["PATH"], LC_ALL: "C" },
     timeout: TIMEOUT_MS,

@@ -39,3 +39,12 @@ export function errnoOf(error: unknown): number {
   if (error instanceof FuseError) return error.errno;
   return ERRNOS[AppError.from(error).code];
 }
+
+/**
+ * The errno (positive) that a failed READ is answered with. The file is there and open, so whatever keeps its bytes away is an I/O error to
+ * who reads it, a registry's "not found" too; an interrupted reader gets EINTR.
+ */
+export function readErrnoOf(error: unknown): number {
+  const errno = errnoOf(error);
+  return error instanceof FuseError || errno === EINTR ? errno : EIO;
+}

@@ -252,6 +252,22 @@ describe("FuseSession", () => {
     });
   });
 
+  it("answers a READ with EIO whatever keeps the bytes away, an interruption excepted", async () => {
+    const codes = ["not_found", "permission_denied", "out_of_range", "unimplemented"] as const;
+    const failing = new MemoryTree(sampleTree());
+    failing.read = (_node, at) => {
+      throw new AppError(codes[at] ?? "cancelled", "Cannot read the layer");
+    };
+    await withSession(failing, async (kernel) => {
+      for (const at of codes.keys()) {
+        kernel.push(readMessage(BigInt(6 + 2 * at), 2, at, 10));
+        assert.equal((await kernel.reply(BigInt(6 + 2 * at))).errno, EIO, codes[at]);
+      }
+      kernel.push(readMessage(20n, 2, codes.length, 10));
+      assert.equal((await kernel.reply(20n)).errno, EINTR);
+    });
+  });
+
   it("never sends more than was asked for", async () => {
     const generous = new MemoryTree(sampleTree());
     generous.read = () => new Uint8Array(100);

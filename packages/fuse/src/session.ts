@@ -3,7 +3,7 @@ import { AppError, abortable, type Logger, silentLogger } from "@soci-ts/core";
 import { answerRequest } from "./answer.ts";
 import type { FuseChannel } from "./channel.ts";
 import { describeRequest } from "./describe.ts";
-import { errnoOf, FuseError } from "./errno.ts";
+import { errnoOf, FuseError, readErrnoOf } from "./errno.ts";
 import type { FuseHandler } from "./handler.ts";
 import { type Negotiated, negotiateInit } from "./init.ts";
 import { REQUEST_BUFFER_BYTES } from "./protocol.ts";
@@ -154,7 +154,7 @@ export class FuseSession {
 
   /** The errno for a failure; those that are news are logged, here and nowhere else. */
   #judge(request: FuseRequest, error: unknown): number {
-    const errno = errnoOf(error);
+    const errno = request.kind === "READ" ? readErrnoOf(error) : errnoOf(error);
     if (!(error instanceof FuseError) || errno === EIO) {
       const { code, message, details } = AppError.from(error);
       const fields = { ...details, code, error: message, request: describeRequest(request), errno };

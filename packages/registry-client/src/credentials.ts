@@ -1,0 +1,25 @@
+import type { IoOptions } from "@soci-ts/core";
+
+/** What proves to a registry who asks. */
+export type Credential =
+  | { readonly kind: "basic"; readonly username: string; readonly password: string }
+  /** An OAuth2 refresh token (`identitytoken` in Docker's files), to be exchanged at the token server. */
+  | { readonly kind: "identity"; readonly refreshToken: string }
+  /** A token that the registry takes as it is (`registrytoken` in Docker's files). */
+  | { readonly kind: "bearer"; readonly token: string };
+
+/** Where credentials come from. Asked again whenever a token is needed, so rotated ones are seen. */
+export interface CredentialSource {
+  /**
+   * The credential for a repository (or, without one, for the registry as a whole); undefined if there is none.
+   * @param registry - as in a reference: `docker.io`, `localhost:5000`.
+   */
+  find(
+    registry: string,
+    repository: string | undefined,
+    options?: IoOptions,
+  ): Promise<Credential | undefined>;
+}
+
+/** The source that knows none. */
+export const noCredentials: CredentialSource = { find: async () => undefined };

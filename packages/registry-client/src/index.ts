@@ -1,0 +1,13 @@
+export { RegistryClient, type RegistryClientOptions } from "./client.ts";
+export { type CredentialFilesOptions, loadCredentials } from "./credential-files.ts";
+export { type Credential, type CredentialSource, noCredentials } from "./credentials.ts";
+export { RegistryError, type SpecError } from "./errors.ts";
+export type { FetchedManifest, ManifestName, PushedManifest } from "./manifests.ts";
+export { isLoopbackHost, type ProxySettings } from "./proxy.ts";
+export type { BlobContent, PushBlobOptions, PushedBlob } from "./push-blob.ts";
+export type { ListReferrersOptions } from "./referrers.ts";
+export type { RemoteBlob } from "./remote-blob.ts";
+export type { RetryPolicy } from "./retry.ts";
+export type { PlainHttp } from "./scheme.ts";
+export type { Timeouts } from "./transport.ts";
+export { SYSTEM_CA_FILES, type TrustOptions } from "./trust.ts";

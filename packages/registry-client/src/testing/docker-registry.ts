@@ -1,0 +1,59 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort, startChild, stopChild } from "@soci-ts/testkit";
+import type { Certificate } from "./certificates.ts";
+
+/** The user of a {@link startSecuredRegistry}. */
+export const REGISTRY_USER = { username: "me", password: "registry-pass" } as const;
+/** bcrypt of that password: `perl -e 'print crypt("registry-pass", "\$2y\$05\$abcdefghijklmnopqrstuu")'`. */
+const HTPASSWD = "me:$2y$05$abcdefghijklmnopqrstuuPjvWZA9Te8qmmwSCy0c40HUw16Nv/I6\n";
+
+/** Starts Debian's docker-registry with TLS and a login (testkit starts the plain one). */
+export async function startSecuredRegistry(
+  certificate: Certificate,
+): Promise<AsyncDisposable & { readonly host: string }> {
+  const root = await mkdtemp(join(tmpdir(), "docker-registry-"));
+  const port = await freePort();
+  const config = join(root, "config.yml");
+  await writeFile(join(root, "htpasswd"), HTPASSWD);
+  await writeFile(
+    config,
+    [
+      "version: 0.1",
+      "log: {level: error, accesslog: {disabled: true}}",
+      `storage: {filesystem: {rootdirectory: ${root}/data}}`,
+      `auth: {htpasswd: {realm: test, path: ${root}/htpasswd}}`,
+      `http: {addr: "127.0.0.1:${port}", tls: {certificate: ${certificate.certFile}, key: ${certificate.keyFile}}}`,
+      "",
+    ].join("\n"),
+  );
+  const child = startChild("docker-registry", ["serve", config], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const close = async (): Promise<void> => {
+    await stopChild(child);
+    await rm(root, { recursive: true, force: true });
+  };
+  const deadline = Date.now() + 20_000;
+  while (!(await isListening(port))) {
+    if (Date.now() > deadline || child.exitCode !== null) {
+      await close();
+      throw new Error("Cannot start docker-registry: nothing listens");
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return { host: `127.0.0.1:${port}`, [Symbol.asyncDispose]: close };
+}
+
+function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}

@@ -1,0 +1,152 @@
+import { type FileHandle, open, readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import {
+  AppError,
+  type ByteSource,
+  checkRange,
+  type Digest,
+  type IoOptions,
+  type Logger,
+  verifyDigest,
+} from "@soci-ts/core";
+import { decodeZtoc, type LayerIndex } from "@soci-ts/layer-index";
+import {
+  openLazyLayer,
+  type RangeBlob,
+  type StreamedLayer,
+  streamLayer,
+} from "@soci-ts/lazy-layer";
+import type { Descriptor } from "@soci-ts/oci";
+import type { SlotData, SlotRecord } from "./mount-record.ts";
+
+/** Opens blobs of one image, wherever they are. No I/O happens before the first read. */
+export interface BlobOpener {
+  openBlob(descriptor: Descriptor): RangeBlob;
+}
+
+/** A slot's uncompressed bytes. */
+export interface SlotSource extends ByteSource, AsyncDisposable {
+  /** True if all of them are on the disk. */
+  isComplete(): boolean;
+  traffic(): SlotTraffic;
+}
+
+/** What reading a slot has cost since it was opened. */
+export interface SlotTraffic {
+  /** Requests to the registry. */
+  readonly requests: number;
+  /** Bytes that came from there. */
+  readonly bytesFetched: number;
+  /** Uncompressed bytes that were read from the slot. */
+  readonly bytesRead: number;
+}
+
+/** What slots are opened with. */
+export interface OpenSlotContext {
+  /** The mount's directory. */
+  readonly directory: string;
+  /** The store's directory of layer caches. */
+  readonly layers: string;
+  readonly blobs: BlobOpener;
+  readonly logger: Logger;
+}
+
+/** Opens what a slot's record names. Needs no network. @throws AppError, FormatError, DigestMismatchError if it is not as recorded. */
+export async function openSlotData(
+  slot: SlotRecord,
+  context: OpenSlotContext,
+): Promise<SlotSource> {
+  const { data, layerDigest: digest } = slot;
+  if (data.kind === "file") return await FileSource.open(resolve(context.directory, data.path));
+  const { layers: directory, logger } = context;
+  const descriptor = { mediaType: data.mediaType, digest, size: data.sizeBytes };
+  const { index, blob } =
+    data.kind === "lazy"
+      ? await readIndex(data, digest, context)
+      : await streamedLayer({
+          directory,
+          descriptor,
+          diffId: data.diffId,
+          blobs: context.blobs,
+          logger,
+        });
+  const layer = await openLazyLayer({
+    directory,
+    layerDigest: digest,
+    index,
+    blob: blob ?? context.blobs.openBlob(descriptor),
+    logger,
+  });
+  return {
+    size: layer.size,
+    readAt: (offset, length, options) => layer.readAt(offset, length, options),
+    isComplete: () => layer.stats().complete,
+    traffic: () => layer.stats(),
+    [Symbol.asyncDispose]: () => layer.close(),
+  };
+}
+
+async function readIndex(
+  { indexPath, indexDigest }: Extract<SlotData, { kind: "lazy" }>,
+  layerDigest: Digest,
+  { directory }: OpenSlotContext,
+): Promise<{ readonly index: LayerIndex; readonly blob: undefined }> {
+  const bytes = await readFile(resolve(directory, indexPath));
+  verifyDigest(`index of layer ${layerDigest}`, bytes, indexDigest);
+  return { index: decodeZtoc(bytes), blob: undefined };
+}
+
+/** What {@link streamedLayer} needs. */
+export interface StreamedLayerOptions extends IoOptions {
+  /** The store's directory of layer caches. */
+  readonly directory: string;
+  readonly descriptor: Descriptor;
+  readonly diffId: Digest;
+  readonly blobs: BlobOpener;
+  readonly logger: Logger;
+}
+
+/** A layer that is read whole, or was: then nothing is fetched. @throws what `streamLayer` throws. */
+export function streamedLayer(options: StreamedLayerOptions): Promise<StreamedLayer> {
+  const { blobs, descriptor } = options;
+  return streamLayer({
+    ...options,
+    open: (signal) => blobs.openBlob(descriptor).stream(0, descriptor.size, { signal }),
+  });
+}
+
+/** A file whose bytes do not change. */
+class FileSource implements SlotSource {
+  readonly size: number;
+  readonly #file: FileHandle;
+
+  constructor(file: FileHandle, size: number) {
+    this.#file = file;
+    this.size = size;
+  }
+
+  static async open(path: string): Promise<FileSource> {
+    const file = await open(path, "r");
+    return new FileSource(file, (await file.stat()).size);
+  }
+
+  isComplete(): boolean {
+    return true;
+  }
+
+  traffic(): SlotTraffic {
+    return { requests: 0, bytesFetched: 0, bytesRead: 0 };
+  }
+
+  async readAt(offset: number, length: number): Promise<Uint8Array> {
+    checkRange(this.size, offset, length);
+    const bytes = new Uint8Array(length);
+    const { bytesRead } = await this.#file.read(bytes, 0, length, offset);
+    if (bytesRead === length) return bytes;
+    throw new AppError("data_loss", `Cannot read ${length} bytes at ${offset}: got ${bytesRead}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+  }
+}

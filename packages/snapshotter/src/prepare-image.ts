@@ -1,0 +1,171 @@
+import { join } from "node:path";
+import { AppError, type Digest, type Logger, sha256 } from "@soci-ts/core";
+import { encodeZtoc, type LayerIndex } from "@soci-ts/layer-index";
+import { openLazyLayer } from "@soci-ts/lazy-layer";
+import type { Descriptor } from "@soci-ts/oci";
+import type { Store } from "@soci-ts/store";
+import { ChainImages } from "./metadata-images.ts";
+import { replaceFile } from "./mount-directories.ts";
+import type { SlotData, SlotRecord } from "./mount-record.ts";
+import { MAX_SLOTS } from "./node-ids.ts";
+import { type BlobOpener, streamedLayer } from "./open-slot.ts";
+
+/** A layer to mount. */
+export interface ImageLayer {
+  /** The layer's blob, from the manifest. */
+  readonly descriptor: Descriptor;
+  /** Digest of the uncompressed layer, from the image config. */
+  readonly diffId: Digest;
+  /** The layer's index and the digest of the ztoc that it was in, verified; absent: the layer is read whole. */
+  readonly indexed?: { readonly index: LayerIndex; readonly ztocDigest: Digest } | undefined;
+}
+
+/** What preparing needs. */
+export interface PrepareImageOptions {
+  readonly store: Pick<Store, "directory">;
+  /** The mount's directory; the layers' indexes are written into it. */
+  readonly directory: string;
+  /** Bottom first. */
+  readonly layers: readonly ImageLayer[];
+  readonly blobs: BlobOpener;
+  readonly logger: Logger;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An image ready to be mounted. */
+export interface PreparedImage {
+  /** The distinct layers, in the order in which the chain first has them. */
+  readonly slots: readonly SlotRecord[];
+  /** Slots, top first. A layer that stands in the chain twice counts where it stands highest: overlayfs takes it once only. */
+  readonly stack: readonly number[];
+}
+
+interface ReadyLayer {
+  readonly layer: ImageLayer;
+  readonly index: LayerIndex;
+  readonly ztocDigest: Digest | undefined;
+}
+
+/**
+ * Reads the layers that have no index, makes the metadata images, and writes each layer's index into the mount's directory.
+ * @throws AppError whatever reading a layer throws; FormatError if a layer's files can't be made into a tree.
+ */
+export async function prepareImage(options: PrepareImageOptions): Promise<PreparedImage> {
+  const { layers } = options;
+  const digests = layers.map(({ descriptor }) => descriptor.digest);
+  const distinct = [...new Set(digests)];
+  if (distinct.length > MAX_SLOTS) throw tooManyLayers(distinct.length);
+  const ready = await readLayers(options, distinct);
+  const chain = digests.map((digest) => readyLayer(ready, digest));
+  const images = new ChainImages(
+    await options.store.directory("images"),
+    chain.map(({ index, ztocDigest }, at) => ({
+      layerDigest: digests[at] as Digest,
+      ztocDigest,
+      uncompressedSizeBytes: index.uncompressedSizeBytes,
+      entries: index.entries,
+    })),
+    options.logger,
+  );
+  const slots: SlotRecord[] = [];
+  for (const [slot, layerDigest] of distinct.entries()) {
+    options.signal?.throwIfAborted();
+    const { path, devices } = await images.image(digests.lastIndexOf(layerDigest));
+    const deviceSlots = devices.map((device) => distinct.indexOf(digests[device] as Digest));
+    const data = await slotData(options.directory, slot, readyLayer(ready, layerDigest));
+    slots.push({ layerDigest, data, imagePath: path, deviceSlots });
+  }
+  const byHeight = distinct.map((digest, slot) => ({ slot, top: digests.lastIndexOf(digest) }));
+  const stack = byHeight.sort((a, b) => b.top - a.top).map(({ slot }) => slot);
+  return { slots, stack };
+}
+
+/** Layers without an index are read at the same time; the client bounds how many requests that makes. */
+async function readLayers(
+  options: PrepareImageOptions,
+  distinct: readonly Digest[],
+): Promise<ReadonlyMap<Digest, ReadyLayer>> {
+  const byDigest = new Map(options.layers.map((layer) => [layer.descriptor.digest, layer]));
+  const layersDirectory = await options.store.directory("layers");
+  // One failure stops the others.
+  const abort = new AbortController();
+  const signal =
+    options.signal === undefined ? abort.signal : AbortSignal.any([options.signal, abort.signal]);
+  const read = async (digest: Digest): Promise<readonly [Digest, ReadyLayer]> => {
+    try {
+      const layer = byDigest.get(digest) as ImageLayer;
+      return [digest, await readLayer(layer, { ...options, signal, layersDirectory })];
+    } catch (error) {
+      abort.abort(error);
+      throw error;
+    }
+  };
+  const settled = await Promise.allSettled(distinct.map(read));
+  const failed = settled.find((result) => result.status === "rejected");
+  if (failed !== undefined) throw abort.signal.reason ?? failed.reason;
+  return new Map(
+    settled.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
+  );
+}
+
+async function readLayer(
+  layer: ImageLayer,
+  options: PrepareImageOptions & { readonly layersDirectory: string },
+): Promise<ReadyLayer> {
+  const { descriptor, diffId, indexed } = layer;
+  const { blobs, layersDirectory: directory, logger, signal } = options;
+  const why =
+    indexed === undefined ? "it has no index" : await lazyObstacle(layer, indexed.index, options);
+  if (indexed !== undefined && why === undefined) return { layer, ...indexed };
+  logger.info("layer read whole", { layer: descriptor.digest, why });
+  const { index } = await streamedLayer({ directory, descriptor, diffId, blobs, logger, signal });
+  return { layer, index, ztocDigest: undefined };
+}
+
+/** Why a layer can't be read by its index; `undefined` if it can. The cache is opened and closed: nothing is fetched. */
+async function lazyObstacle(
+  { descriptor }: ImageLayer,
+  index: LayerIndex,
+  options: PrepareImageOptions & { readonly layersDirectory: string },
+): Promise<string | undefined> {
+  const { blobs, layersDirectory: directory, logger } = options;
+  const blob = blobs.openBlob(descriptor);
+  const { digest: layerDigest } = descriptor;
+  try {
+    await using _layer = await openLazyLayer({ directory, layerDigest, index, blob, logger });
+    return undefined;
+  } catch (error) {
+    const { code, message } = AppError.from(error);
+    if (code !== "data_loss" && code !== "resource_exhausted") throw error;
+    logger.warn("layer can't be read by its index", { layer: layerDigest, error: message });
+    return message;
+  }
+}
+
+async function slotData(
+  directory: string,
+  slot: number,
+  { layer, index, ztocDigest }: ReadyLayer,
+): Promise<SlotData> {
+  const { mediaType, size: sizeBytes } = layer.descriptor;
+  if (ztocDigest === undefined) {
+    return { kind: "streamed", mediaType, sizeBytes, diffId: layer.diffId };
+  }
+  const bytes = encodeZtoc({ ...index, entries: [] });
+  const indexPath = `index-${slot}`;
+  await replaceFile(join(directory, indexPath), bytes, { flush: false });
+  return { kind: "lazy", mediaType, sizeBytes, indexPath, indexDigest: sha256(bytes) };
+}
+
+function readyLayer(ready: ReadonlyMap<Digest, ReadyLayer>, digest: Digest): ReadyLayer {
+  const layer = ready.get(digest);
+  if (layer === undefined) throw new AppError("internal", `Cannot find layer ${digest}`);
+  return layer;
+}
+
+function tooManyLayers(count: number): AppError {
+  return new AppError(
+    "resource_exhausted",
+    `Cannot mount an image of ${count} layers: want at most ${MAX_SLOTS}`,
+  );
+}
