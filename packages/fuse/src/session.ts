@@ -44,12 +44,18 @@ export class FuseSession {
   /** Aborts reads that are being answered, by `unique`. */
   readonly #inFlight = new Map<bigint, AbortController>();
   #negotiated: Negotiated | undefined;
+  #messages = 0;
 
   constructor(options: FuseSessionOptions) {
     this.#channel = options.channel;
     this.#handler = options.handler;
     this.#logger = options.logger ?? silentLogger;
     this.#options = options;
+  }
+
+  /** Messages received from the kernel so far, of any kind. */
+  get messages(): number {
+    return this.#messages;
   }
 
   /**
@@ -88,6 +94,7 @@ export class FuseSession {
 
   /** Decodes before it returns, because the buffer is used again; answers later. */
   #take(message: Uint8Array): void {
+    this.#messages += 1;
     let request: FuseRequest;
     try {
       request = decodeRequest(message);

@@ -8,9 +8,11 @@ import {
   DisposeStack,
   type Logger,
   sha256,
+  silentLogger,
 } from "@soci-ts/core";
 import { type ErofsDirectory, encodeErofs } from "@soci-ts/erofs";
 import { mount, probeKernel, unmount } from "@soci-ts/linux";
+import type { Store } from "@soci-ts/store";
 import { sealImage } from "./metadata-images.ts";
 import { createMountDirectory, removeMountDirectory, replaceFile } from "./mount-directories.ts";
 import { type Door, MOUNT_RECORD_VERSION, type MountRecord } from "./mount-record.ts";
@@ -27,12 +29,16 @@ export interface DoorChoice {
 
 /** What choosing needs. */
 export interface ChooseDoorOptions {
-  /** The store's directory of mounts; the answer of the trial is kept there. */
-  readonly mounts: string;
-  readonly runtimeRoot: string;
+  /** The answer of the trial is kept in it. */
+  readonly store: Pick<Store, "directory">;
+  /** Default {@link DEFAULT_RUNTIME_ROOT}. */
+  readonly runtimeRoot?: string | undefined;
   readonly server: ServerCommand;
-  readonly logger: Logger;
+  readonly logger?: Logger | undefined;
 }
+
+/** Where runtime directories lie: a tmpfs, so nothing of them is left after a boot. Short, since mount options must fit one page. */
+export const DEFAULT_RUNTIME_ROOT = "/run/soci-ts";
 
 /** The answer of a trial, in `door.json`. It counts for one boot of one kernel. */
 interface TrialAnswer {
@@ -46,7 +52,8 @@ const ANSWER_FILE = "door.json";
 
 /**
  * Chooses the door. `auto` is `erofs` if this kernel is known to do it right *and* a trial works: a tiny image mounted as a real one is,
- * an overlay over its overlay, and a read through both. The trial takes a quarter of a second, once per boot.
+ * an overlay over its overlay, and a read through both. The trial takes a quarter of a second, once per boot: a caller that has other things to wait
+ * for may call this beside them, {@link mountImage} then finds the answer.
  * @throws AppError `failed_precondition` if `erofs` was asked for and can't be had.
  */
 export async function chooseDoor(
@@ -71,7 +78,7 @@ function refuse(isForced: boolean, reason: string): DoorChoice {
 }
 
 async function tryOncePerBoot(options: ChooseDoorOptions): Promise<TrialAnswer> {
-  const path = join(options.mounts, ANSWER_FILE);
+  const path = join(await options.store.directory("mounts"), ANSWER_FILE);
   const bootId = readBootId();
   const known = await readAnswer(path);
   if (known?.bootId === bootId) return known;
@@ -97,7 +104,7 @@ async function tryErofs(
     return { works: true, reason: "a trial of EROFS over FUSE under two overlays worked" };
   } catch (error) {
     const { message } = AppError.from(error);
-    options.logger.warn("trial of the door erofs failed", { error: message });
+    options.logger?.warn("trial of the door erofs failed", { error: message });
     return { works: false, reason: `a trial of EROFS over FUSE failed: ${message}` };
   }
 }
@@ -108,14 +115,15 @@ const TRIAL_FILE = "trial";
 async function runTrial(options: ChooseDoorOptions): Promise<void> {
   await using undo = new DisposeStack();
   const content = Buffer.from(Array.from({ length: 300 }, (_, at) => `line ${at}\n`).join(""));
-  const { directory, record } = await createMountDirectory(options.mounts, (id) =>
-    trialRecord(join(options.runtimeRoot, id), { id, content }),
+  const { server, logger = silentLogger, runtimeRoot = DEFAULT_RUNTIME_ROOT } = options;
+  const mounts = await options.store.directory("mounts");
+  const { directory, record } = await createMountDirectory(mounts, (id) =>
+    trialRecord(join(runtimeRoot, id), { id, content }),
   );
   undo.defer(() => removeMountDirectory(directory));
   const image = sealImage(trialImage(content.length));
   await replaceFile(join(directory, "data"), content, { flush: false });
   await replaceFile(join(directory, "image"), image, { flush: false });
-  const { server, logger } = options;
   await mountLayers({ record, directory, server, logger }, undo);
   await makeDirectory(record.target, undo);
   await mountOverlay(record, undo);

@@ -1,3 +1,4 @@
+export { type ChooseDoorOptions, chooseDoor, type DoorChoice } from "./doors.ts";
 export { type MountedImage, type MountImageOptions, mountImage } from "./mount-image.ts";
 export type { Door, JsonValue } from "./mount-record.ts";
 export type { MountStats } from "./mount-stats.ts";

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { AppError, DisposeStack, type Logger, silentLogger } from "@soci-ts/core";
 import type { Store } from "@soci-ts/store";
 import { clearDeadMounts, isAlive } from "./clear-mount.ts";
-import { chooseDoor } from "./doors.ts";
+import { chooseDoor, DEFAULT_RUNTIME_ROOT } from "./doors.ts";
 import {
   createMountDirectory,
   listMounts,
@@ -21,9 +21,6 @@ import { type ImageLayer, prepareImage } from "./prepare-image.ts";
 import { ownIdentity } from "./process-identity.ts";
 import type { ServerCommand } from "./server-process.ts";
 import { resolveTarget } from "./target.ts";
-
-/** Where runtime directories lie: a tmpfs, so nothing of them is left after a boot. Short, since mount options must fit one page. */
-export const DEFAULT_RUNTIME_ROOT = "/run/soci-ts";
 
 /** What to mount, where, and how. */
 export interface MountImageOptions {
@@ -77,12 +74,7 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   await clearDeadMounts(mounts, logger);
   const target = await resolveTarget(options.target);
   await requireFree(mounts, target, logger);
-  const choice = await chooseDoor(options.door ?? "auto", {
-    mounts,
-    runtimeRoot: options.runtimeRoot ?? DEFAULT_RUNTIME_ROOT,
-    server: options.server,
-    logger,
-  });
+  const choice = await chooseDoor(options.door ?? "auto", options);
   logger.info("door chosen", { door: choice.door, reason: choice.reason });
   const undo = new DisposeStack();
   try {

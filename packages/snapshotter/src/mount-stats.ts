@@ -3,7 +3,10 @@ import { join } from "node:path";
 import type { SlotTraffic } from "./open-slot.ts";
 
 /** What all reads of a mount have cost, layers that were read whole before it was mounted not counted. */
-export type MountStats = SlotTraffic;
+export interface MountStats extends SlotTraffic {
+  /** Messages from the kernel to the serving process; those of mounting and unmounting are among them. */
+  readonly fuseMessages: number;
+}
 
 /** Written by the serving process when its file system has been unmounted, read by the process that unmounted it. */
 const STATS_FILE = "stats.json";
@@ -12,6 +15,7 @@ const STATS_FILE = "stats.json";
 export async function writeMountStats(
   directory: string,
   slots: readonly SlotTraffic[],
+  fuseMessages: number,
 ): Promise<void> {
   const sum = (field: keyof SlotTraffic): number =>
     slots.reduce((total, slot) => total + slot[field], 0);
@@ -19,6 +23,7 @@ export async function writeMountStats(
     requests: sum("requests"),
     bytesFetched: sum("bytesFetched"),
     bytesRead: sum("bytesRead"),
+    fuseMessages,
   };
   await writeFile(join(directory, STATS_FILE), JSON.stringify(stats), { mode: 0o600 });
 }

@@ -71,6 +71,7 @@ async function serve(
   await writeMountStats(
     options.directory,
     sources.map((source) => source.traffic()),
+    session.messages,
   ).catch(() => {});
 }
 

@@ -131,12 +131,21 @@ async function copyBody(
     const piece = spoil(chunk, sent, fault);
     sent += piece.length;
     onSent(piece.length);
-    if (!outgoing.write(piece)) {
-      await Promise.race([once(outgoing, "drain"), once(outgoing, "close")]);
-    }
+    if (!outgoing.write(piece)) await drained(outgoing);
     if (outgoing.destroyed || (fault?.kind === "cut" && sent >= fault.afterBytes)) return false;
   }
   return true;
+}
+
+/** Waits until more can be sent, or nothing ever. */
+async function drained(outgoing: ServerResponse): Promise<void> {
+  const over = new AbortController();
+  const { signal } = over;
+  try {
+    await Promise.race([once(outgoing, "drain", { signal }), once(outgoing, "close", { signal })]);
+  } finally {
+    over.abort();
+  }
 }
 
 function spoil(chunk: Buffer, before: number, fault: Fault | undefined): Buffer {

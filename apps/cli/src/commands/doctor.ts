@@ -1,4 +1,5 @@
 import { checkCredentials } from "../doctor/credentials.ts";
+import { checkDoor } from "../doctor/door.ts";
 import type { Finding } from "../doctor/finding.ts";
 import { checkKernel } from "../doctor/kernel.ts";
 import { checkRegistry } from "../doctor/registry.ts";
@@ -16,6 +17,7 @@ export async function doctor(session: Session, name: string | undefined): Promis
     ...(await checkCas(config)),
     ...(await checkCredentials(config.credentialFiles)),
     ...(await checkStore(session)),
+    ...(await checkDoor(session)),
     ...(name === undefined ? [] : await checkRegistry(session, name)),
   ];
   const failed = findings.some(({ state }) => state === "fail");

@@ -1,8 +1,9 @@
 import { AppError, digestHex, type Logger, Semaphore } from "@soci-ts/core";
 import type { LayerIndex } from "@soci-ts/layer-index";
-import { formatReference, parsePlatform, type Reference } from "@soci-ts/oci";
+import { formatReference, type Platform, parsePlatform, type Reference } from "@soci-ts/oci";
 import {
   type BlobOpener,
+  chooseDoor,
   type Door,
   type ImageLayer,
   mountImage,
@@ -43,22 +44,18 @@ export async function mount(
   checkMachine();
   const { signal, logger } = session;
   const store = await session.store();
+  const server = serverCommand(session);
   const client = await session.client();
-  const image = await registryImageSource(client, reference).resolve(platform, { signal });
-  const { manifestDescriptor, manifest } = image;
-  const repository = { registry: reference.registry, repository: reference.repository };
-  const found = await findIndex({
-    client,
-    repository,
-    manifestDescriptor,
-    manifest,
-    store,
-    logger,
-    signal,
-  });
-  const layers = await openLayers(session, { image, repository, found });
+  // The door's first trial since the boot takes a while; the registry needn't wait for it. It is let come to its end whatever happens.
+  const choosing = chooseDoor(options.door, { store, server, logger });
+  const { image, found, layers } = await openImage(session, reference, platform).finally(() =>
+    choosing.catch(() => {}),
+  );
+  await choosing;
+  const { manifestDescriptor } = image;
+  const { registry, repository } = reference;
   // By digest, so that the serving process reads this image also after the tag has moved.
-  const pinned = formatReference({ ...repository, digest: manifestDescriptor.digest });
+  const pinned = formatReference({ registry, repository, digest: manifestDescriptor.digest });
   const mounted = await mountImage({
     store,
     target: options.directory,
@@ -67,7 +64,7 @@ export async function mount(
     layers,
     blobs: withProgress(registryImageSource(client, reference), session.progress),
     source: { image: pinned },
-    server: serverCommand(session),
+    server,
     door: options.door,
     logger,
     signal,
@@ -123,20 +120,44 @@ function checkMachine(): void {
   );
 }
 
+interface OpenedImage {
+  readonly image: ResolvedImage;
+  readonly found: FoundIndex | undefined;
+  readonly layers: readonly ImageLayer[];
+}
+
+/** All that the registry has to be asked for before a mount. */
+async function openImage(
+  session: Session,
+  reference: Reference,
+  platform: Platform | undefined,
+): Promise<OpenedImage> {
+  const { signal, logger } = session;
+  const store = await session.store();
+  const client = await session.client();
+  const image = await registryImageSource(client, reference).resolve(platform, { signal });
+  const { manifestDescriptor, manifest } = image;
+  const repository = { registry: reference.registry, repository: reference.repository };
+  const [found, { layers }] = await Promise.all([
+    findIndex({ client, repository, manifestDescriptor, manifest, store, logger, signal }),
+    image.config({ signal }),
+  ]);
+  return { image, found, layers: await withIndexes(session, { layers, repository, found }) };
+}
+
 /** Each layer with its index, if it has one; ztocs are fetched several at a time. */
-async function openLayers(
+async function withIndexes(
   session: Session,
   parts: {
-    readonly image: ResolvedImage;
+    readonly layers: readonly ImageLayer[];
     readonly repository: Pick<Reference, "registry" | "repository">;
     readonly found: FoundIndex | undefined;
   },
 ): Promise<readonly ImageLayer[]> {
-  const { image, repository, found } = parts;
+  const { layers, repository, found } = parts;
   const { signal } = session;
   const client = await session.client();
   const store = await session.store();
-  const { layers } = await image.config({ signal });
   const ztocs = new Map(found?.index.ztocs.map((ztoc) => [ztoc.layerDigest, ztoc]));
   const permits = new Semaphore(ZTOCS_AT_ONCE);
   return Promise.all(

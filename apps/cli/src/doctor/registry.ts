@@ -1,4 +1,4 @@
-import { AppError } from "@soci-ts/core";
+import { AppError, type ErrorCode } from "@soci-ts/core";
 import { parseReference, type Reference } from "@soci-ts/oci";
 import { EXIT_CODES } from "../exit-codes.ts";
 import type { Session } from "../wire.ts";
@@ -29,9 +29,16 @@ async function attempt(check: string, work: () => Promise<string>): Promise<Find
     return { check, state: "ok", found: await work() };
   } catch (error) {
     const { code, message } = AppError.from(error);
-    return { check, state: "fail", found: message, fix: EXIT_CODES[code].hint };
+    return { check, state: "fail", found: message, fix: FIXES[code] ?? EXIT_CODES[code].hint };
   }
 }
+
+/** Where what helps is another thing than in other commands. */
+const FIXES: Partial<Record<ErrorCode, string>> = {
+  unavailable:
+    "check host and port, that the registry runs, and HTTPS_PROXY and NO_PROXY; give --plain-http for one without TLS, --ca-file for one with a CA of its own",
+  deadline_exceeded: "check the way to the registry: a firewall that drops packets looks like this",
+};
 
 /** A host, perhaps with a port, and nothing behind it. */
 function isRegistryName(name: string): boolean {
