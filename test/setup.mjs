@@ -41,10 +41,11 @@ if (
 ) {
   // Where Node's headers are on the machine, an addon without a prebuilt binary compiles without a download.
   const headers = existsSync("/usr/include/node/node.h") ? { npm_config_nodedir: "/usr" } : {};
+  // Not `npm ci`: it refuses a lock file without the optional binaries of other platforms, which not every mirror carries.
   step(
-    "npm ci (a minute or two: SQLite is compiled where no prebuilt binary can be had)",
+    "npm install (a minute or two: SQLite is compiled where no prebuilt binary can be had)",
     "npm",
-    ["ci", "--no-audit", "--no-fund"],
+    ["install", "--no-save", "--no-audit", "--no-fund"],
     "If it was the compiler: apt-get install -y g++ make python3",
     headers,
   );
