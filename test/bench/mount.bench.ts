@@ -1,5 +1,5 @@
 // A mounted image on a loopback registry: a whole-tree find and its FUSE messages, sequential and random reads, by door.
-// Everything that looks into the mount is a process of its own. Nothing is local before each row but the index.
+// Everything that looks into the mount is a process of its own. Nothing is local before each row.
 import { command } from "@soci-ts/testkit";
 import { type BenchImage, benchImage, type MountCost } from "./mounted-image.ts";
 import { megabytesPerSecond, printTable } from "./table.ts";
@@ -34,6 +34,11 @@ for (const door of ["erofs", "fuse"]) {
       await dropCaches();
       await run("find", [root, "-printf", "%s %p\\n"]);
     }),
+  );
+  rows.push(
+    await row(image, door, "read the big files in order", idle, (root) =>
+      run("sh", ["-c", `find '${root}/usr' -type f -size +1M -print0 | xargs -0 cat > /dev/null`]),
+    ),
   );
   rows.push(
     await row(image, door, "read every file once", idle, (root) =>
