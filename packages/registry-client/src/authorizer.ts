@@ -1,7 +1,8 @@
 import { AppError, type IoOptions, SingleFlight } from "@soci-ts/core";
+import { basicHeader } from "./basic-header.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import type { Credential, CredentialSource } from "./credentials.ts";
-import { basicHeader, fetchToken, parseRealm, type TokenDeps, type TokenRealm } from "./token.ts";
+import { fetchToken, parseRealm, type TokenDeps, type TokenRealm } from "./token.ts";
 
 /** What a request is for; decides which token it gets. */
 export interface AuthScope {

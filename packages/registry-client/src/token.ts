@@ -1,4 +1,5 @@
 import { AppError, type IoOptions } from "@soci-ts/core";
+import { basicHeader } from "./basic-header.ts";
 import { discardBody, readBody } from "./body.ts";
 import type { Challenge } from "./challenge.ts";
 import type { Credential } from "./credentials.ts";
@@ -120,16 +121,6 @@ const TOKEN_DEADLINE_MS = 60_000;
 function withDeadline(signal: AbortSignal | undefined): AbortSignal {
   const deadline = AbortSignal.timeout(TOKEN_DEADLINE_MS);
   return signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
-}
-
-/** The value of an Authorization header for a name and password (RFC 7617, in UTF-8). */
-export function basicHeader(
-  credential: { readonly username: string; readonly password: string },
-  redactor: Redactor,
-): string {
-  const packed = Buffer.from(`${credential.username}:${credential.password}`).toString("base64");
-  redactor.add(packed);
-  return `Basic ${packed}`;
 }
 
 async function refuseBadAnswer(

@@ -3,9 +3,9 @@ import { connect, isIP, type Socket } from "node:net";
 import { type SecureContext, connect as tlsConnect } from "node:tls";
 import { AppError } from "@soci-ts/core";
 import { buildConnector } from "undici";
+import { basicHeader } from "./basic-header.ts";
 import { TransportError } from "./errors.ts";
 import type { Redactor } from "./redact.ts";
-import { basicHeader } from "./token.ts";
 
 /** What a tunnel is made of. */
 export interface TunnelOptions {
