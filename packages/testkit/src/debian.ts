@@ -74,7 +74,6 @@ async function unpackPackages(
   for (const name of await dependencyClosure(names)) {
     if (without.includes(name)) continue;
     const file = await download(cache, name);
-    if (file === undefined) continue;
     // By way of tar: dpkg-deb -x would put usrmerge's links out of the way of another package's folders.
     await command("sh", [
       "-c",
@@ -87,27 +86,46 @@ async function unpackPackages(
   return unpacked;
 }
 
+/** Names of the packages and of all that they depend on; virtual ones, which `apt-cache` shows in angle brackets, are left out. */
 async function dependencyClosure(names: readonly string[]): Promise<string[]> {
   const skip = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"];
   const { stdout } = await command("apt-cache", [
     "depends",
     "--recurse",
     ...skip.map((kind) => `--no-${kind}`),
-    ...names,
+    ...(await Promise.all(names.map(versioned))),
   ]);
-  return [...new Set(stdout.split("\n").filter((line) => /^[a-z0-9]/.test(line)))].sort();
+  return [...new Set(stdout.split("\n").filter((line) => /^[a-z0-9][^:]*$/.test(line)))].sort();
 }
 
-/** Undefined for virtual packages: they have nothing to download. */
-async function download(cache: string, name: string): Promise<string | undefined> {
-  const bare = name.split(":")[0] ?? name;
+/** `NAME=VERSION` with the newest version that a repository has: the installed one may have come from elsewhere. */
+async function versioned(name: string): Promise<string> {
+  const { stdout } = await command("apt-cache", ["madison", name]);
+  const version = stdout.split("\n", 1)[0]?.split("|")[1]?.trim();
+  if (version === undefined) throw new Error(`no repository has the package ${name}`);
+  return `${name}=${version}`;
+}
+
+async function download(cache: string, name: string): Promise<string> {
   const find = async (): Promise<string | undefined> =>
-    (await readdir(cache)).find((file) => file.startsWith(`${bare}_`) && file.endsWith(".deb"));
-  if ((await find()) === undefined) {
-    await command("apt-get", ["download", "-q", name], { cwd: cache }).catch(() => undefined);
+    (await readdir(cache)).find((file) => file.startsWith(`${name}_`) && file.endsWith(".deb"));
+  let file = await find();
+  if (file === undefined) {
+    await command("apt-get", ["download", "-q", await versioned(name)], { cwd: cache });
+    file = await find();
   }
-  const file = await find();
-  return file === undefined ? undefined : join(cache, file);
+  if (file === undefined) throw new Error(`apt-get downloaded no package ${name}`);
+  return join(cache, file);
+}
+
+/** Why packages can't be had from a repository, with what to do; false if they can. */
+export async function debianSkipReason(): Promise<string | false> {
+  try {
+    await versioned("dash");
+    return false;
+  } catch (error) {
+    return `no Debian packages (to enable: apt-get update, on Debian): ${(error as Error).message.split("\n", 1)[0]}`;
+  }
 }
 
 async function writeFiles(

@@ -1,4 +1,9 @@
-export { buildDebianImage, type DebianImageOptions, layerOfDirectory } from "./debian.ts";
+export {
+  buildDebianImage,
+  type DebianImageOptions,
+  debianSkipReason,
+  layerOfDirectory,
+} from "./debian.ts";
 export { type Fault, type FaultProxy, type SeenRequest, startFaultProxy } from "./fault-proxy.ts";
 export {
   type BuiltImage,
