@@ -1,52 +1,69 @@
-import { mkdir, readFile, realpath, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buildTar, gzipLayer, pushLayout, seededBytes, writeLayout } from "@soci-ts/testkit";
 import { runSoci } from "./run-soci.ts";
 
 /** An image with one layer for each of its files, so that each can have troubles of its own. */
 export interface LayeredImage {
-  /** `HOST/REPOSITORY:TAG` less the host. */
+  /** Its reference, less the host. */
   readonly name: string;
+  /** Digest of its index. */
+  readonly index: string;
   /** Digest of the layer that holds a file. */
   layerOf(file: string): string;
-  /** The same bytes, outside of the image. */
+  /** Where the same bytes are, outside of the image. */
   original(file: string): string;
 }
 
-/** The file that can be run. */
+/** The file that can be run: a shell, the larger the better. */
 export const PROGRAM = "program";
-/** What that file is a copy of. */
-const SHELL = "/bin/sh";
 
+const SHELLS = ["/bin/bash", "/bin/sh"];
 const FILE_BYTES = 300_000;
-const SPAN_BYTES = "65536";
+/** Least size of the spans, for `--span-size`. */
+export const SPAN_BYTES = "65536";
 
-/** Builds an image whose layers hold a file each, pushes it and its index, and keeps nothing else. */
+/** Where an image is made, indexed and pushed to. */
+export interface LayeredImagePlaces {
+  /** Holds the originals and the layout. */
+  readonly directory: string;
+  /** `soci --root`. */
+  readonly store: string;
+  readonly host: string;
+}
+
+/** Builds an image whose layers hold a file each, and pushes it and its index to a registry. */
 export async function pushLayeredImage(
-  directory: string,
-  host: string,
+  { directory, store, host }: LayeredImagePlaces,
   files: readonly string[],
 ): Promise<LayeredImage> {
   const originals = join(directory, "originals");
   await mkdir(originals, { recursive: true });
   const layers = [];
   for (const [at, name] of files.entries()) {
-    const content =
-      name === PROGRAM ? await readFile(await realpath(SHELL)) : seededBytes(FILE_BYTES, at + 1);
+    const content = name === PROGRAM ? await readShell() : seededBytes(FILE_BYTES, at + 1);
     await writeFile(join(originals, name), content);
     layers.push(gzipLayer(await buildTar([{ name, content, mode: 0o755 }])));
   }
   const image = await writeLayout(join(directory, "layout"), layers);
   await pushLayout(image, host, "faults", "v1");
-  const { exitCode, error } = await runSoci(
-    join(directory, "builder"),
+  const { exitCode, error, document } = await runSoci(
+    store,
     ...["create", "--push", "--min-layer-size", "0", "--span-size", SPAN_BYTES],
     `${host}/faults:v1`,
   );
   if (exitCode !== 0) throw new Error(`Cannot index the image: ${error.message}`);
   return {
     name: "faults:v1",
+    index: String(document["index"]),
     layerOf: (file) => image.layers[files.indexOf(file)]?.digest ?? "",
     original: (file) => join(originals, file),
   };
+}
+
+async function readShell(): Promise<Uint8Array> {
+  const path = SHELLS.find((candidate) => existsSync(candidate));
+  if (path === undefined) throw new Error(`none of ${SHELLS.join(", ")} is there`);
+  return readFile(path);
 }

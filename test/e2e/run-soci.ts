@@ -17,6 +17,9 @@ export interface SociRun {
   readonly tookMs: number;
 }
 
+/** What no message for people holds. */
+export const STACK_TRACE: RegExp = /^\s+at .*[:(]/m;
+
 const TIMEOUT_MS = 120_000;
 const SAMPLE_MS = 20;
 const NO_ERROR = { code: "", message: "" };

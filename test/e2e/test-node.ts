@@ -15,6 +15,10 @@ export interface TestMount {
   readonly lazyLayers: number;
   readonly wholeLayers: number;
   readonly door: string;
+  /** What the mounting process said on stderr. */
+  readonly stderr: string;
+  /** Most memory that the mounting process, which is gone by now, had at a time. */
+  readonly peakBytes: number;
   /** What the mount's log holds by now. */
   log(): Promise<string>;
 }
@@ -26,6 +30,7 @@ export class TestNode implements AsyncDisposable {
   readonly directory: string;
   readonly root: string;
   readonly #ids = new Set<string>();
+  readonly #targets = new Set<string>();
 
   constructor(directory: string) {
     this.directory = directory;
@@ -40,14 +45,16 @@ export class TestNode implements AsyncDisposable {
   /** An empty directory to mount on. */
   async target(name: string): Promise<string> {
     const path = join(this.directory, "mounts", name);
+    if (this.#targets.has(path)) return path; // maybe with a dead mount on it
     await mkdir(path, { recursive: true });
+    this.#targets.add(path);
     return path;
   }
 
   /** Mounts, and fails if that fails. */
   async mount(reference: string, name: string, ...options: readonly string[]): Promise<TestMount> {
     const target = await this.target(name);
-    const { exitCode, document, error, stderr } = await this.run(
+    const { exitCode, document, error, stderr, peakBytes } = await this.run(
       "mount",
       reference,
       target,
@@ -56,7 +63,7 @@ export class TestNode implements AsyncDisposable {
     assert.equal(exitCode, 0, `soci mount: ${error.message}\n${stderr}`);
     const mounted = document as unknown as TestMount & { readonly logPath: string };
     this.#ids.add(mounted.id);
-    return { ...mounted, log: () => readFile(mounted.logPath, "utf8") };
+    return { ...mounted, stderr, peakBytes, log: () => readFile(mounted.logPath, "utf8") };
   }
 
   /** Unmounts, and fails if that fails. */
@@ -102,6 +109,12 @@ export class TestNode implements AsyncDisposable {
       await command("umount", ["-l", path]).catch(() => undefined);
     }
     for (const pid of this.serverPids()) process.kill(pid, "SIGKILL");
+    for (const id of this.#ids) {
+      // Empty directories only: whatever else is there is nothing to be deleted by a test.
+      const path = join(RUNTIME_ROOT, id);
+      if (existsSync(path))
+        await command("find", [path, "-depth", "-type", "d", "-empty", "-delete"]);
+    }
   }
 
   /** Mount points of this node, the last mounted first. */

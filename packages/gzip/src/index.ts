@@ -1,5 +1,5 @@
 export { availableEngines } from "./engines.ts";
-export { inflateFrom } from "./resume.ts";
+export { type InflateOptions, inflateFrom } from "./resume.ts";
 export { createGzipScan } from "./scan.ts";
 export {
   type Checkpoint,

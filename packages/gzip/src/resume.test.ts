@@ -13,7 +13,7 @@ function startOf(checkpoint: Checkpoint): number {
   return checkpoint.compressedOffset - (checkpoint.bits === 0 ? 0 : 1);
 }
 
-function isShort(error: unknown): boolean {
+function isFormatError(error: unknown): boolean {
   return error instanceof FormatError;
 }
 
@@ -30,6 +30,12 @@ describe("inflateFrom()", () => {
         const found = await inflateFrom(checkpoint, span, want.length);
         assert.equal(found.constructor, Uint8Array);
         assert.equal(Buffer.compare(found, want), 0, `span ${index}`);
+        const whole = await inflateFrom(checkpoint, span, want.length, { isWhole: true });
+        assert.equal(Buffer.compare(whole, want), 0, `span ${index}`);
+        if (want.length > 1) {
+          const less = inflateFrom(checkpoint, span, want.length - 1, { isWhole: true });
+          await assert.rejects(less, isFormatError, `span ${index}`);
+        }
         const half = await inflateFrom(checkpoint, span, want.length >> 1);
         assert.equal(Buffer.compare(half, want.subarray(0, want.length >> 1)), 0);
       }
@@ -51,7 +57,7 @@ describe("inflateFrom()", () => {
       const rest = concatBytes([compressed.subarray(startOf(middle)), new Uint8Array(600)]);
       const want = plain.subarray(middle.uncompressedOffset);
       assert.equal(Buffer.compare(await inflateFrom(middle, rest, want.length), want), 0);
-      await assert.rejects(inflateFrom(middle, rest, want.length + 1), isShort);
+      await assert.rejects(inflateFrom(middle, rest, want.length + 1), isFormatError);
     }
   });
 
@@ -68,7 +74,7 @@ describe("inflateFrom()", () => {
     let sufficient = 0;
     for (let length = 0; length <= span.length; length++) {
       const found = await inflateFrom(first, span.subarray(0, length), wanted).catch((error) => {
-        assert.ok(isShort(error), String(error));
+        assert.ok(isFormatError(error), String(error));
       });
       if (found === undefined) assert.equal(sufficient, 0, `${length} bytes`);
       else {
@@ -121,8 +127,8 @@ describe("inflateFrom()", () => {
 
   it("refuses at once what the compressed bytes can't give", async () => {
     const wanted = 2 ** 45;
-    await assert.rejects(inflateFrom(first, span, wanted), isShort);
-    await assert.rejects(inflateFrom(first, new Uint8Array(0), 1), isShort);
+    await assert.rejects(inflateFrom(first, span, wanted), isFormatError);
+    await assert.rejects(inflateFrom(first, new Uint8Array(0), 1), isFormatError);
   });
 
   it("gives nothing for nothing", async () => {

@@ -23,20 +23,31 @@ const TRAILER_BYTES = 8;
 
 type InflateStream = Gunzip | InflateRaw;
 
+/** How to inflate. */
+export interface InflateOptions {
+  /**
+   * True if `compressed` ends where the next checkpoint lies: then output behind what is wanted means that one of the two is not where its
+   * index says. Default false.
+   */
+  readonly isWhole?: boolean;
+}
+
 /**
  * The `outputBytes` that follow a checkpoint, inflated in libuv's pool. `compressed` starts with the byte that the checkpoint
  * lies in: at `compressedOffset`, or one before if `bits` is not 0. It may end anywhere after what is needed; what lies behind
  * that is not looked at. Members that begin in it are checked against their trailers, the one that the checkpoint lies in
  * can't be. The result may be a view of a buffer 64 bytes larger.
  *
- * @throws FormatError if `compressed` gives fewer bytes or is not deflate; its offset is where `compressed` starts.
+ * @throws FormatError if `compressed` gives fewer bytes (or more, with `isWhole`) or is not deflate; its offset is where `compressed` starts.
  * @throws AppError `invalid_argument` for a checkpoint or a length that can't be.
  */
 export async function inflateFrom(
   checkpoint: Checkpoint,
   compressed: Uint8Array,
   outputBytes: number,
+  options: InflateOptions = {},
 ): Promise<Uint8Array> {
+  const isWhole = options.isWhole ?? false;
   checkArguments(checkpoint, outputBytes);
   const offset = checkpoint.compressedOffset - (checkpoint.bits === 0 ? 0 : 1);
   if (outputBytes === 0) return new Uint8Array(0);
@@ -44,8 +55,10 @@ export async function inflateFrom(
     throw shortError(offset, compressed.length, "at most", outputBytes);
   }
   try {
-    const pieces = await inflatePieces(checkpoint, compressed, outputBytes);
+    const pieces = await inflatePieces(checkpoint, compressed, outputBytes + (isWhole ? 1 : 0));
     const output = pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : concatBytes(pieces);
+    if (isWhole && output.length > outputBytes)
+      throw longError(offset, compressed.length, outputBytes);
     if (output.length >= outputBytes) {
       return new Uint8Array(output.buffer, output.byteOffset, outputBytes);
     }
@@ -115,6 +128,11 @@ function checkArguments(checkpoint: Checkpoint, outputBytes: number): void {
 
 function shortError(offset: number, have: number, gives: string, want: number): FormatError {
   const state = `${have} compressed bytes give ${gives} the ${want} bytes that are wanted`;
+  return new FormatError("gzip span", offset, state);
+}
+
+function longError(offset: number, have: number, want: number): FormatError {
+  const state = `${have} compressed bytes give more than the ${want} bytes that are wanted`;
   return new FormatError("gzip span", offset, state);
 }
 

@@ -178,7 +178,8 @@ test("failed, cut and stalled requests are repeated once, from where they stoppe
   }
 });
 
-test("a read fails with what the blob says when that lasts, and works again afterwards", async (t) => {
+test("a read fails with what the blob says when that lasts, at once when it comes again, and works seconds later", async (t) => {
+  t.mock.timers.enable({ apis: ["Date"], now: 1e12 });
   const rows: readonly (readonly [ErrorCode, RangeAnswer, number])[] = [
     ["unavailable", cutAnswer(0, new AppError("unavailable", "status 503")), 2],
     ["unauthenticated", cutAnswer(0, new AppError("unauthenticated", "status 401")), 1],
@@ -191,8 +192,10 @@ test("a read fails with what the blob says when that lasts, and works again afte
     const { layer, blob } = await open(t, { limits: { stallTimeoutMs: 30 } });
     blob.answer = () => answer;
     await assert.rejects(layer.readAt(5, 100), hasCode(code));
+    await assert.rejects(layer.readAt(5, 100), hasCode(code));
     assert.equal(blob.seen.length, requests, code);
     blob.answer = () => undefined;
+    t.mock.timers.tick(3500);
     await checkRead(layer, LAYER.truth, 5, 100);
   }
 });
@@ -268,6 +271,24 @@ test("an index whose checkpoint is not of the layer is data_loss", async (t) => 
   });
   const other = LAYER.index.spans[at + 1]!;
   await checkRead(layer, LAYER.truth, other.uncompressedStart, 10_000);
+});
+
+test("an index that says of a span that it is shorter is data_loss there", async (t) => {
+  const at = 3;
+  const shift = (offset: number, here: number): number => (here < at ? offset : offset - 512);
+  const spans = LAYER.index.spans.map((it, here) => ({
+    ...it,
+    uncompressedStart: shift(it.uncompressedStart, here),
+    uncompressedEnd: shift(it.uncompressedEnd, here + 1),
+  }));
+  const checkpoints = LAYER.index.checkpoints.map((it, here) => ({
+    ...it,
+    uncompressedOffset: shift(it.uncompressedOffset, here),
+  }));
+  const uncompressedSizeBytes = LAYER.index.uncompressedSizeBytes - 512;
+  const index = { ...LAYER.index, spans, checkpoints, uncompressedSizeBytes };
+  const { layer } = await open(t, { of: { ...LAYER, index } });
+  await assert.rejects(layer.readAt(spans[at - 1]!.uncompressedStart, 10), hasCode("data_loss"));
 });
 
 test("an abort ends the read, and the request when nobody else waits", async (t) => {

@@ -47,7 +47,9 @@ export async function inflateSpan(
     return compressed.subarray(0, sizeBytes);
   }
   try {
-    return await inflateFrom(checkpoint, compressed, sizeBytes);
+    // The last span with data may go on behind the tar's end; all others end at the next checkpoint, or the index lies.
+    const isWhole = uncompressedEnd < source.index.uncompressedSizeBytes;
+    return await inflateFrom(checkpoint, compressed, sizeBytes, { isWhole });
   } catch (error) {
     throw inflateError(source.layerDigest, at, compressedStart, error);
   }

@@ -15,7 +15,10 @@ import { RangeReader } from "./range-reader.ts";
 import type { RangeBlob } from "./types.ts";
 import { UncachedSpans } from "./uncached-spans.ts";
 
-/** How long a span that is wrong in the registry is not asked for again. */
+/**
+ * How long a span that could not be had is not asked for again. For one read(2) that fails the kernel asks up to three times in a row;
+ * without this, each of them would go through all attempts that the registry client makes.
+ */
 const FAILURE_MEMORY_MS = 3000;
 
 /** Requests left to demand while read-ahead runs. */
@@ -241,14 +244,11 @@ export class SpanFetcher {
         isRetry = isRetry && request.next === before;
         const isFinal = isRetry || PERMANENT.includes(AppError.from(error).code);
         if (signal.aborted || isFinal) {
-          for (const flight of request.flights.slice(request.next)) {
-            this.#settle(flight, () => flight.reject(error));
-          }
+          for (const flight of request.flights.slice(request.next)) this.#fail(flight, error);
           break;
         }
         isRetry = true;
         this.#options.logger.warn("range request failed, it is repeated", {
-          layer: this.#options.layerDigest,
           reason: AppError.from(error).message,
         });
       }
@@ -315,8 +315,7 @@ export class SpanFetcher {
       else this.#uncached.put(at, bytes);
       this.#settle(flight, () => {});
     } catch (error) {
-      if (AppError.from(error).code === "data_loss") this.#remember(flight, error);
-      this.#settle(flight, () => flight.reject(error));
+      this.#fail(flight, error);
     }
   }
 
@@ -344,11 +343,17 @@ export class SpanFetcher {
     return again;
   }
 
+  #fail(flight: Flight, error: unknown): void {
+    const { code } = AppError.from(error);
+    if (code !== "cancelled" && !flight.isSettled) this.#remember(flight, error);
+    if (code === "data_loss") this.#options.metrics.count("soci_layer_bad_spans_total");
+    this.#settle(flight, () => flight.reject(error));
+  }
+
   #remember(flight: Flight, error: unknown): void {
     const now = Date.now();
     for (const [at, { untilMs }] of this.#failures) if (untilMs <= now) this.#failures.delete(at);
     this.#failures.set(flight.at, { error, untilMs: now + FAILURE_MEMORY_MS });
-    this.#options.metrics.count("soci_layer_bad_spans_total");
   }
 
   #throwRecentFailure(at: number): void {

@@ -189,6 +189,13 @@ function ownIndex(options: StreamLayerOptions, { index }: BuiltLayer): LayerInde
   }
 }
 
+/** Says which layer it was, where what failed could not know. */
+function layerError(layer: Digest, error: unknown): unknown {
+  const { code, message, details } = AppError.from(error);
+  if (message.includes(layer)) return error;
+  return new AppError(code, `Cannot read layer ${layer}: ${message}`, { cause: error, details });
+}
+
 function cannotKeep(layer: Digest, failure: AppError): AppError {
   return new AppError(
     failure.code,
@@ -207,8 +214,22 @@ async function withoutFile(
   return own;
 }
 
-/** One pass over the blob, with all that the image says of it verified. */
+/** One pass over the blob. Whatever fails, the error says in which layer. */
 async function build(
+  options: StreamLayerOptions,
+  compression: LayerCompression,
+  onOutput: (bytes: Uint8Array) => void,
+): Promise<BuiltLayer> {
+  try {
+    return await buildVerified(options, compression, onOutput);
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw layerError(options.descriptor.digest, error);
+  }
+}
+
+/** All that the image says of the layer is verified. */
+async function buildVerified(
   options: StreamLayerOptions,
   compression: LayerCompression,
   onOutput: (bytes: Uint8Array) => void,

@@ -1,5 +1,6 @@
+import { setMaxListeners } from "node:events";
 import { join } from "node:path";
-import { AppError, type Digest, type Logger, sha256 } from "@soci-ts/core";
+import { AppError, type Digest, type Logger, Semaphore, sha256 } from "@soci-ts/core";
 import { encodeZtoc, type LayerIndex } from "@soci-ts/layer-index";
 import { openLazyLayer } from "@soci-ts/lazy-layer";
 import type { Descriptor } from "@soci-ts/oci";
@@ -7,7 +8,6 @@ import type { Store } from "@soci-ts/store";
 import { ChainImages } from "./metadata-images.ts";
 import { replaceFile } from "./mount-directories.ts";
 import type { SlotData, SlotRecord } from "./mount-record.ts";
-import { MAX_SLOTS } from "./node-ids.ts";
 import { type BlobOpener, streamedLayer } from "./open-slot.ts";
 
 /** A layer to mount. */
@@ -54,7 +54,7 @@ export async function prepareImage(options: PrepareImageOptions): Promise<Prepar
   const { layers } = options;
   const digests = layers.map(({ descriptor }) => descriptor.digest);
   const distinct = [...new Set(digests)];
-  if (distinct.length > MAX_SLOTS) throw tooManyLayers(distinct.length);
+  if (distinct.length > MAX_LAYERS) throw tooManyLayers(distinct.length);
   const ready = await readLayers(options, distinct);
   const chain = digests.map((digest) => readyLayer(ready, digest));
   const images = new ChainImages(
@@ -80,7 +80,15 @@ export async function prepareImage(options: PrepareImageOptions): Promise<Prepar
   return { slots, stack };
 }
 
-/** Layers without an index are read at the same time; the client bounds how many requests that makes. */
+/**
+ * overlayfs's options have to fit one page: 4095 bytes ÷ 28 for `/run/soci-ts/01234567/f/t139:` are 146, less the other options. (Docker
+ * makes images of at most 127 layers.)
+ */
+const MAX_LAYERS = 140;
+/** Layers that are read whole at a time. */
+const WHOLE_AT_ONCE = 8;
+
+/** Layers without an index are read several at a time. */
 async function readLayers(
   options: PrepareImageOptions,
   distinct: readonly Digest[],
@@ -91,10 +99,13 @@ async function readLayers(
   const abort = new AbortController();
   const signal =
     options.signal === undefined ? abort.signal : AbortSignal.any([options.signal, abort.signal]);
+  setMaxListeners(0, signal); // every layer listens
+  const permits = new Semaphore(WHOLE_AT_ONCE);
   const read = async (digest: Digest): Promise<readonly [Digest, ReadyLayer]> => {
     try {
       const layer = byDigest.get(digest) as ImageLayer;
-      return [digest, await readLayer(layer, { ...options, signal, layersDirectory })];
+      const context = { ...options, signal, layersDirectory };
+      return [digest, await permits.run(() => readLayer(layer, context), signal)];
     } catch (error) {
       abort.abort(error);
       throw error;
@@ -166,6 +177,6 @@ function readyLayer(ready: ReadonlyMap<Digest, ReadyLayer>, digest: Digest): Rea
 function tooManyLayers(count: number): AppError {
   return new AppError(
     "resource_exhausted",
-    `Cannot mount an image of ${count} layers: want at most ${MAX_SLOTS}`,
+    `Cannot mount an image of ${count} layers: want at most ${MAX_LAYERS}`,
   );
 }

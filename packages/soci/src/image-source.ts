@@ -80,7 +80,9 @@ export async function resolveImage(
   const wanted = options.platform ?? hostPlatform(process.arch);
   let { descriptor, bytes } = root;
   for (let depth = 0; depth <= MAX_INDEX_DEPTH; depth += 1) {
-    const document = parseManifest(bytes, descriptor.mediaType);
+    const document = parsed(`manifest ${descriptor.digest}`, () =>
+      parseManifest(bytes, descriptor.mediaType),
+    );
     if (document.kind === "manifest") {
       const image = resolvedImage({ descriptor, bytes }, document.manifest, reader);
       if (depth === 0 && options.platform !== undefined) {
@@ -108,12 +110,22 @@ function resolvedImage(
     manifest,
     manifestBytes: root.bytes,
     async config(options) {
-      const { platform, diffIds } = parseImageConfig(
-        await reader.readConfig(manifest.config, options),
-      );
-      return { platform, diffIds, layers: pairLayers(manifest.layers, diffIds) };
+      const bytes = await reader.readConfig(manifest.config, options);
+      return parsed(`image config ${manifest.config.digest}`, () => {
+        const { platform, diffIds } = parseImageConfig(bytes);
+        return { platform, diffIds, layers: pairLayers(manifest.layers, diffIds) };
+      });
     },
   };
+}
+
+/** A codec does not know which document it reads: this says it. */
+function parsed<T>(what: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw wrapped(`Cannot use ${what}: ${AppError.from(error).message}`, error);
+  }
 }
 
 function pairLayers(

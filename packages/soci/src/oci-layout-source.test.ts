@@ -134,6 +134,18 @@ describe("ociLayoutImageSource()", () => {
     await assert.rejects(source.resolve(undefined), failure("data_loss", /2 bytes/));
   });
 
+  it("names the document that is no manifest", async () => {
+    await using bench = await openBench();
+    const image = await twoLayerLayout(bench.directory);
+    const { sha256 } = await import("@soci-ts/core");
+    const bytes = Buffer.from("<html>");
+    const digest = sha256(bytes);
+    await writeFile(fileOf(image, digest), bytes);
+    await writeIndex(image, [{ ...image.manifest, digest, size: bytes.length }]);
+    const resolving = ociLayoutImageSource(image.directory).resolve(undefined);
+    await assert.rejects(resolving, failure("data_loss", new RegExp(`${digest}.* JSON`)));
+  });
+
   it("refuses what is no layout, and indexes that nest too deep", async () => {
     await using bench = await openBench();
     const image = await twoLayerLayout(bench.directory);

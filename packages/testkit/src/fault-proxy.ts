@@ -121,14 +121,15 @@ function forward(
 
 /** False if the body was cut, by the fault or by the client. */
 async function copyBody(
-  answer: AsyncIterable<Buffer>,
+  answer: IncomingMessage,
   outgoing: ServerResponse,
   fault: Fault | undefined,
   onSent: (bytes: number) => void,
 ): Promise<boolean> {
+  const bodyBytes = Number(answer.headers["content-length"] ?? Number.POSITIVE_INFINITY);
   let sent = 0;
-  for await (const chunk of answer) {
-    const piece = spoil(chunk, sent, fault);
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    const piece = spoil(chunk, { before: sent, bodyBytes }, fault);
     sent += piece.length;
     onSent(piece.length);
     if (!outgoing.write(piece)) await drained(outgoing);
@@ -148,11 +149,16 @@ async function drained(outgoing: ServerResponse): Promise<void> {
   }
 }
 
-function spoil(chunk: Buffer, before: number, fault: Fault | undefined): Buffer {
+function spoil(
+  chunk: Buffer,
+  place: { readonly before: number; readonly bodyBytes: number },
+  fault: Fault | undefined,
+): Buffer {
+  const { before, bodyBytes } = place;
   if (fault?.kind === "cut") return chunk.subarray(0, Math.max(0, fault.afterBytes - before));
   if (fault?.kind !== "flip") return chunk;
-  const at = Math.min(fault.atByte - before, chunk.length - 1);
-  if (at < 0) return chunk;
+  const at = Math.min(fault.atByte, bodyBytes - 1) - before;
+  if (at < 0 || at >= chunk.length) return chunk;
   const copy = Buffer.from(chunk);
   copy.writeUInt8(255 - copy.readUInt8(at), at);
   return copy;

@@ -1,6 +1,6 @@
 import { type Header, pack } from "tar-stream";
 
-/** One entry of a tar that a test wants: tar-stream's header, with the content of regular files. */
+/** One entry of a tar that a test wants: tar-stream's header, with the content of regular files (default: none). */
 export interface TarItem extends Partial<Header> {
   readonly name: string;
   readonly content?: Uint8Array | string;
@@ -10,7 +10,8 @@ export interface TarItem extends Partial<Header> {
 export async function buildTar(items: readonly TarItem[]): Promise<Uint8Array> {
   const packer = pack();
   for (const { content, ...header } of items) {
-    const body = content === undefined ? undefined : Buffer.from(content);
+    const isFile = (header.type ?? "file") === "file";
+    const body = content === undefined && !isFile ? undefined : Buffer.from(content ?? "");
     const full = { mtime: new Date(1_600_000_000_000), ...header };
     if (body === undefined) packer.entry(full);
     else packer.entry({ ...full, size: body.length }, body);

@@ -1,6 +1,7 @@
 import { AppError, digestHex, type Logger, Semaphore } from "@soci-ts/core";
 import type { LayerIndex } from "@soci-ts/layer-index";
 import { formatReference, type Platform, parsePlatform, type Reference } from "@soci-ts/oci";
+import { RegistryError } from "@soci-ts/registry-client";
 import {
   type BlobOpener,
   chooseDoor,
@@ -47,11 +48,13 @@ export async function mount(
   const server = serverCommand(session);
   const client = await session.client();
   // The door's first trial since the boot takes a while; the registry needn't wait for it. It is let come to its end whatever happens.
-  const choosing = chooseDoor(options.door, { store, server, logger });
-  const { image, found, layers } = await openImage(session, reference, platform).finally(() =>
-    choosing.catch(() => {}),
-  );
-  await choosing;
+  const [opened, chosen] = await Promise.allSettled([
+    openImage(session, reference, platform),
+    chooseDoor(options.door, { store, server, logger }),
+  ]);
+  if (opened.status === "rejected") throw opened.reason;
+  if (chosen.status === "rejected") throw chosen.reason;
+  const { image, found, layers } = opened.value;
   const { manifestDescriptor } = image;
   const { registry, repository } = reference;
   // By digest, so that the serving process reads this image also after the tag has moved.
@@ -181,7 +184,9 @@ async function fetchUsable(
     return await fetchZtoc(options);
   } catch (error) {
     const { code, message } = AppError.from(error);
-    if (code !== "not_found" && code !== "data_loss") throw error;
+    // One beyond our limits is broken too; a registry that asks to slow down is another matter.
+    const isBeyondLimits = code === "resource_exhausted" && !(error instanceof RegistryError);
+    if (code !== "not_found" && code !== "data_loss" && !isBeyondLimits) throw error;
     logger.warn("layer is read whole", { digest: options.layer.digest, why: message });
     return undefined;
   }
