@@ -127,6 +127,6 @@ export const HOSTILE_IMAGES: readonly HostileImage[] = [
     name: "200 layers",
     layers: () => manyLayers(200),
     create: FINE,
-    mount: { exitCode: 10, says: /options have/ },
+    mount: { exitCode: 10, says: /want at most 140/ },
   },
 ];

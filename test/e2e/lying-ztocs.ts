@@ -55,11 +55,38 @@ function withLastEntry(sizeBytes: number): Lie["ztoc"] {
     });
 }
 
+function swapped(entries: LayerIndex["entries"]): LayerIndex["entries"] {
+  const names = entries.map(({ name }) => name).reverse();
+  return entries.map((it, at) => ({ ...it, name: names[at] ?? it.name }));
+}
+
 /**
- * Lies that show when what they are about is read. Not among them: another file's name, offsets that hang together, forged windows. Span
- * digests cover compressed bytes only, so such an index is as trustworthy as who pushed it.
+ * Lies that show when what they are about is read. Not among them: forged windows. Span digests cover compressed bytes only, so where no
+ * header is, such an index is as trustworthy as who pushed it.
  */
 export const LIES: readonly Lie[] = [
+  {
+    name: "files have each other's names",
+    ztoc: (honest) => encodeZtoc({ ...honest, entries: swapped(honest.entries) }),
+    outcome: "noticed",
+  },
+  {
+    name: "a file lies a block further on",
+    ztoc: (honest) =>
+      encodeZtoc({
+        ...honest,
+        entries: honest.entries.map((it, at) =>
+          at === 1 ? { ...it, dataOffset: it.dataOffset + 512, sizeBytes: it.sizeBytes - 512 } : it,
+        ),
+      }),
+    outcome: "noticed",
+  },
+  {
+    name: "a file's mode",
+    ztoc: (honest) =>
+      encodeZtoc({ ...honest, entries: honest.entries.map((it) => ({ ...it, mode: 0o4755 })) }),
+    outcome: "noticed",
+  },
   {
     name: "a span starts a byte later in the tar",
     ztoc: ofCheckpoint((it) => ({ uncompressedOffset: it.uncompressedOffset + 1 })),
@@ -113,10 +140,9 @@ export const LIES: readonly Lie[] = [
 
 /** An index whose windows and names are forged. Span digests can't show the first: they cover compressed bytes only. */
 export function forgedIndex(honest: LayerIndex): LayerIndex {
-  const names = honest.entries.map(({ name }) => name).reverse();
   return {
     ...honest,
     checkpoints: honest.checkpoints.map((it) => ({ ...it, window: Buffer.alloc(32_768, 7) })),
-    entries: honest.entries.map((it, at) => ({ ...it, name: names[at] ?? it.name })),
+    entries: swapped(honest.entries),
   };
 }

@@ -1,4 +1,5 @@
 export { type BuildLayerIndexOptions, buildLayerIndex } from "./build.ts";
+export { HeaderTable, type SplitHeader } from "./header-table.ts";
 export { DEFAULT_LAYER_INDEX_LIMITS, type LayerIndexLimits } from "./limits.ts";
 export { compressedStartOf, DEFAULT_SPAN_SIZE_BYTES } from "./spans.ts";
 // src/tree/:

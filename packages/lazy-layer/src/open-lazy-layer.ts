@@ -13,7 +13,7 @@ import {
   silentLogger,
   silentMetrics,
 } from "@soci-ts/core";
-import type { LayerIndex } from "@soci-ts/layer-index";
+import type { HeaderTable, LayerIndex } from "@soci-ts/layer-index";
 import { checkIndex } from "./check-index.ts";
 import { ChunkMap } from "./chunk-map.ts";
 import { cacheIdentity } from "./identity.ts";
@@ -23,6 +23,7 @@ import { Presence } from "./presence.ts";
 import type { PresenceHeader } from "./presence-format.ts";
 import { ReadAhead } from "./read-ahead.ts";
 import { SpanFetcher } from "./span-fetcher.ts";
+import { SplitHeaders } from "./split-headers.ts";
 import type { LayerStats, LazyLayer, RangeBlob } from "./types.ts";
 
 /** tar's and EROFS's block. */
@@ -39,6 +40,11 @@ export interface OpenLazyLayerOptions {
   readonly layerDigest: Digest;
   /** Checked, but believed: what chains its digests to something trusted is the caller's affair. */
   readonly index: LayerIndex;
+  /**
+   * The file table that the reader goes by. Given, the tar's headers are held against it as they come in, and what it says wrongly is
+   * `data_loss`; not needed for an index that was made from the layer here.
+   */
+  readonly headers?: HeaderTable | undefined;
   /** The layer's blob; it is not closed. */
   readonly blob: RangeBlob;
   readonly limits?: Partial<LayerLimits>;
@@ -53,17 +59,20 @@ export interface OpenLazyLayerOptions {
  * inflate in memory (stream the layer then), `failed_precondition` if a newer version wrote the cache.
  */
 export async function openLazyLayer(options: OpenLazyLayerOptions): Promise<LazyLayer> {
-  const { layerDigest, index, blob } = options;
+  const { layerDigest, index, headers, blob } = options;
   const limits = { ...DEFAULT_LAYER_LIMITS, ...options.limits };
   checkIndex(index, blob.size, layerDigest, limits);
   const logger = (options.logger ?? silentLogger).child({ layer: layerDigest });
   const metrics = options.metrics ?? silentMetrics;
   const map = new ChunkMap(index.spans);
-  const header: PresenceHeader = { layerDigest, identity: cacheIdentity(layerDigest, index), map };
+  const identity = cacheIdentity(layerDigest, index, headers);
+  const header: PresenceHeader = { layerDigest, identity, map };
   const directory = await cacheDirectory(layerDirectory(options.directory, layerDigest), header);
   const cache = await LayerCache.open(directory, header, { logger, metrics });
-  const fetcher = new SpanFetcher({ layerDigest, index, blob, cache, limits, logger, metrics });
-  return new CachedLayer(map, { cache, fetcher, limits, metrics });
+  const parts = { layerDigest, index, headers, blob, cache, limits, logger, metrics };
+  const fetcher = new SpanFetcher(parts);
+  const splitHeaders = new SplitHeaders(layerDigest, index, headers);
+  return new CachedLayer(map, { cache, fetcher, splitHeaders, limits, metrics });
 }
 
 /** The folder of everything that is kept of a layer. */
@@ -88,6 +97,7 @@ async function cacheDirectory(directory: string, header: PresenceHeader): Promis
 interface Parts {
   readonly cache: LayerCache;
   readonly fetcher: SpanFetcher;
+  readonly splitHeaders: SplitHeaders;
   readonly limits: LayerLimits;
   readonly metrics: Metrics;
 }
@@ -115,7 +125,7 @@ class CachedLayer implements LazyLayer {
       throw new AppError("cancelled", "Cannot read the layer: it is closed");
     }
     const end = Math.min(offset + length, this.#map.sizeBytes);
-    const read = offset < end ? this.#read(offset, end, options.signal) : new Uint8Array(0);
+    const read = this.#bytes(offset, end, options.signal);
     const bytes = read instanceof Promise ? await this.#tracked(read) : read;
     this.#bytesRead += length;
     this.#parts.metrics.count("soci_layer_read_bytes_total", length);
@@ -162,6 +172,23 @@ class CachedLayer implements LazyLayer {
     } finally {
       this.#reads.delete(read);
     }
+  }
+
+  #bytes(
+    start: number,
+    end: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array> | Uint8Array {
+    if (start >= end) return new Uint8Array(0);
+    if (this.#parts.splitHeaders.isDone) return this.#read(start, end, signal);
+    return this.#readVerified(start, end, signal);
+  }
+
+  /** Reads, and before it the headers that nobody has looked at of files that are read. */
+  async #readVerified(start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
+    const { splitHeaders } = this.#parts;
+    await splitHeaders.verify(start, end, (from, to) => this.#read(from, to, signal));
+    return await this.#read(start, end, signal);
   }
 
   async #read(start: number, end: number, signal: AbortSignal | undefined): Promise<Uint8Array> {

@@ -1,7 +1,7 @@
 import { webcrypto } from "node:crypto";
 import { AppError, type Digest, DigestMismatchError, digestAlgorithm } from "@soci-ts/core";
 import { inflateFrom } from "@soci-ts/gzip";
-import type { LayerIndex } from "@soci-ts/layer-index";
+import type { HeaderTable, LayerIndex } from "@soci-ts/layer-index";
 
 const SUBTLE_NAMES = { sha256: "SHA-256", sha512: "SHA-512" } as const;
 
@@ -9,6 +9,8 @@ const SUBTLE_NAMES = { sha256: "SHA-256", sha512: "SHA-512" } as const;
 export interface SpanSource {
   readonly layerDigest: Digest;
   readonly index: LayerIndex;
+  /** What the tar's headers have to say. */
+  readonly headers?: HeaderTable | undefined;
 }
 
 /**
@@ -33,9 +35,34 @@ export async function verifySpan(
 
 /**
  * The tar bytes of a span whose blob bytes have been verified.
- * @throws AppError `data_loss` if they can't be inflated: then the index does not belong to the layer.
+ * @throws AppError `data_loss` if they can't be inflated, or the headers in them are not those of the file table: then the index does not
+ *   belong to the layer.
  */
 export async function inflateSpan(
+  source: SpanSource,
+  at: number,
+  compressed: Uint8Array,
+): Promise<Uint8Array> {
+  const bytes = await inflate(source, at, compressed);
+  const { uncompressedStart } = spanOf(source, at);
+  try {
+    source.headers?.verify(bytes, uncompressedStart);
+  } catch (error) {
+    throw headersError(source.layerDigest, error);
+  }
+  return bytes;
+}
+
+/** Says of which layer the file table is wrong. */
+export function headersError(layer: Digest, error: unknown): AppError {
+  const { message } = AppError.from(error);
+  return new AppError("data_loss", `Cannot believe the index of layer ${layer}: ${message}`, {
+    cause: error,
+    details: { layer },
+  });
+}
+
+async function inflate(
   source: SpanSource,
   at: number,
   compressed: Uint8Array,

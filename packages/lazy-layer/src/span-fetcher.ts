@@ -6,7 +6,7 @@ import {
   type Logger,
   type Metrics,
 } from "@soci-ts/core";
-import type { LayerIndex, Span } from "@soci-ts/layer-index";
+import type { HeaderTable, LayerIndex, Span } from "@soci-ts/layer-index";
 import { ByteBudget } from "./byte-budget.ts";
 import type { LayerCache } from "./layer-cache.ts";
 import type { LayerLimits } from "./limits.ts";
@@ -61,6 +61,7 @@ interface SpanRequest {
 export interface SpanFetcherOptions {
   readonly layerDigest: Digest;
   readonly index: LayerIndex;
+  readonly headers: HeaderTable | undefined;
   readonly blob: RangeBlob;
   readonly cache: LayerCache;
   readonly limits: LayerLimits;

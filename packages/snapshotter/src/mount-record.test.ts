@@ -29,6 +29,8 @@ const record: MountRecord = {
         sizeBytes: 1,
         indexPath: "index-0",
         indexDigest: digest,
+        headersPath: "headers-0",
+        headersDigest: digest,
       },
       imagePath: "/var/lib/soci-ts/images/v1/x.erofs",
       deviceSlots: [0],

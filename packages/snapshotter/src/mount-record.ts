@@ -25,6 +25,9 @@ export type SlotData =
       /** The layer's index, as a ztoc without its file table: spans and checkpoints are all that reading needs. */
       readonly indexPath: string;
       readonly indexDigest: Digest;
+      /** The table that the tar's headers are held against. */
+      readonly headersPath: string;
+      readonly headersDigest: Digest;
     }
   | {
       /** Read whole before it was mounted: the store's layer cache has it, index included. */

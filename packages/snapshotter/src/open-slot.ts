@@ -9,7 +9,7 @@ import {
   type Logger,
   verifyDigest,
 } from "@soci-ts/core";
-import { decodeZtoc, type LayerIndex } from "@soci-ts/layer-index";
+import { decodeZtoc, HeaderTable, type LayerIndex } from "@soci-ts/layer-index";
 import {
   openLazyLayer,
   type RangeBlob,
@@ -60,10 +60,10 @@ export async function openSlotData(
   if (data.kind === "file") return await FileSource.open(resolve(context.directory, data.path));
   const { layers: directory, logger } = context;
   const descriptor = { mediaType: data.mediaType, digest, size: data.sizeBytes };
-  const { index, blob } =
+  const { index, blob, headers } =
     data.kind === "lazy"
       ? await readIndex(data, digest, context)
-      : await streamedLayer({
+      : await wholeLayer({
           directory,
           descriptor,
           diffId: data.diffId,
@@ -74,6 +74,7 @@ export async function openSlotData(
     directory,
     layerDigest: digest,
     index,
+    headers,
     blob: blob ?? context.blobs.openBlob(descriptor),
     logger,
   });
@@ -86,14 +87,29 @@ export async function openSlotData(
   };
 }
 
+/** What a layer is opened by. */
+interface SlotIndex {
+  readonly index: LayerIndex;
+  readonly headers: HeaderTable | undefined;
+  readonly blob: RangeBlob | undefined;
+}
+
 async function readIndex(
-  { indexPath, indexDigest }: Extract<SlotData, { kind: "lazy" }>,
+  data: Extract<SlotData, { kind: "lazy" }>,
   layerDigest: Digest,
   { directory }: OpenSlotContext,
-): Promise<{ readonly index: LayerIndex; readonly blob: undefined }> {
-  const bytes = await readFile(resolve(directory, indexPath));
-  verifyDigest(`index of layer ${layerDigest}`, bytes, indexDigest);
-  return { index: decodeZtoc(bytes), blob: undefined };
+): Promise<SlotIndex> {
+  const bytes = await readFile(resolve(directory, data.indexPath));
+  verifyDigest(`index of layer ${layerDigest}`, bytes, data.indexDigest);
+  const table = await readFile(resolve(directory, data.headersPath));
+  verifyDigest(`header table of layer ${layerDigest}`, table, data.headersDigest);
+  return { index: decodeZtoc(bytes), headers: HeaderTable.decode(table), blob: undefined };
+}
+
+/** Its index was made from the layer on this machine: there is nothing to hold its headers against. */
+async function wholeLayer(options: StreamedLayerOptions): Promise<SlotIndex> {
+  const { index, blob } = await streamedLayer(options);
+  return { index, blob, headers: undefined };
 }
 
 /** What {@link streamedLayer} needs. */

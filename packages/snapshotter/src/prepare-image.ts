@@ -1,7 +1,7 @@
 import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import { AppError, type Digest, type Logger, Semaphore, sha256 } from "@soci-ts/core";
-import { encodeZtoc, type LayerIndex } from "@soci-ts/layer-index";
+import { encodeZtoc, HeaderTable, type LayerIndex } from "@soci-ts/layer-index";
 import { openLazyLayer } from "@soci-ts/lazy-layer";
 import type { Descriptor } from "@soci-ts/oci";
 import type { Store } from "@soci-ts/store";
@@ -43,7 +43,8 @@ export interface PreparedImage {
 interface ReadyLayer {
   readonly layer: ImageLayer;
   readonly index: LayerIndex;
-  readonly ztocDigest: Digest | undefined;
+  /** Of a layer that is read by its index. */
+  readonly lazy: { readonly ztocDigest: Digest; readonly headers: HeaderTable } | undefined;
 }
 
 /**
@@ -59,9 +60,9 @@ export async function prepareImage(options: PrepareImageOptions): Promise<Prepar
   const chain = digests.map((digest) => readyLayer(ready, digest));
   const images = new ChainImages(
     await options.store.directory("images"),
-    chain.map(({ index, ztocDigest }, at) => ({
+    chain.map(({ index, lazy }, at) => ({
       layerDigest: digests[at] as Digest,
-      ztocDigest,
+      ztocDigest: lazy?.ztocDigest,
       uncompressedSizeBytes: index.uncompressedSizeBytes,
       entries: index.entries,
     })),
@@ -125,25 +126,29 @@ async function readLayer(
 ): Promise<ReadyLayer> {
   const { descriptor, diffId, indexed } = layer;
   const { blobs, layersDirectory: directory, logger, signal } = options;
-  const why =
-    indexed === undefined ? "it has no index" : await lazyObstacle(layer, indexed.index, options);
-  if (indexed !== undefined && why === undefined) return { layer, ...indexed };
+  let why: string | undefined = "it has no index";
+  if (indexed !== undefined) {
+    const { index, ztocDigest } = indexed;
+    const headers = HeaderTable.of(index.entries);
+    why = await lazyObstacle(descriptor, { index, headers }, options);
+    if (why === undefined) return { layer, index, lazy: { ztocDigest, headers } };
+  }
   logger.info("layer read whole", { layer: descriptor.digest, why });
   const { index } = await streamedLayer({ directory, descriptor, diffId, blobs, logger, signal });
-  return { layer, index, ztocDigest: undefined };
+  return { layer, index, lazy: undefined };
 }
 
 /** Why a layer can't be read by its index; `undefined` if it can. The cache is opened and closed: nothing is fetched. */
 async function lazyObstacle(
-  { descriptor }: ImageLayer,
-  index: LayerIndex,
+  descriptor: Descriptor,
+  by: { readonly index: LayerIndex; readonly headers: HeaderTable },
   options: PrepareImageOptions & { readonly layersDirectory: string },
 ): Promise<string | undefined> {
   const { blobs, layersDirectory: directory, logger } = options;
   const blob = blobs.openBlob(descriptor);
   const { digest: layerDigest } = descriptor;
   try {
-    await using _layer = await openLazyLayer({ directory, layerDigest, index, blob, logger });
+    await using _layer = await openLazyLayer({ directory, layerDigest, ...by, blob, logger });
     return undefined;
   } catch (error) {
     const { code, message } = AppError.from(error);
@@ -156,16 +161,20 @@ async function lazyObstacle(
 async function slotData(
   directory: string,
   slot: number,
-  { layer, index, ztocDigest }: ReadyLayer,
+  { layer, index, lazy }: ReadyLayer,
 ): Promise<SlotData> {
   const { mediaType, size: sizeBytes } = layer.descriptor;
-  if (ztocDigest === undefined) {
+  if (lazy === undefined) {
     return { kind: "streamed", mediaType, sizeBytes, diffId: layer.diffId };
   }
-  const bytes = encodeZtoc({ ...index, entries: [] });
-  const indexPath = `index-${slot}`;
-  await replaceFile(join(directory, indexPath), bytes, { flush: false });
-  return { kind: "lazy", mediaType, sizeBytes, indexPath, indexDigest: sha256(bytes) };
+  const write = async (name: string, bytes: Uint8Array): Promise<[string, Digest]> => {
+    await replaceFile(join(directory, name), bytes, { flush: false });
+    return [name, sha256(bytes)];
+  };
+  const stripped = encodeZtoc({ ...index, entries: [] });
+  const [indexPath, indexDigest] = await write(`index-${slot}`, stripped);
+  const [headersPath, headersDigest] = await write(`headers-${slot}`, lazy.headers.encode());
+  return { kind: "lazy", mediaType, sizeBytes, indexPath, indexDigest, headersPath, headersDigest };
 }
 
 function readyLayer(ready: ReadonlyMap<Digest, ReadyLayer>, digest: Digest): ReadyLayer {

@@ -70,10 +70,8 @@ async function unpackPackages(
 ): Promise<string[]> {
   await mkdir(cache, { recursive: true });
   await mkdir(directory, { recursive: true });
-  const unpacked: string[] = [];
-  for (const name of await dependencyClosure(names)) {
-    if (without.includes(name)) continue;
-    const file = await download(cache, name);
+  const wanted = (await dependencyClosure(names)).filter((name) => !without.includes(name));
+  for (const file of await download(cache, wanted)) {
     // By way of tar: dpkg-deb -x would put usrmerge's links out of the way of another package's folders.
     await command("sh", [
       "-c",
@@ -81,9 +79,8 @@ async function unpackPackages(
       file,
       directory,
     ]);
-    unpacked.push(name);
   }
-  return unpacked;
+  return wanted;
 }
 
 /** Names of the packages and of all that they depend on; virtual ones, which `apt-cache` shows in angle brackets, are left out. */
@@ -93,35 +90,44 @@ async function dependencyClosure(names: readonly string[]): Promise<string[]> {
     "depends",
     "--recurse",
     ...skip.map((kind) => `--no-${kind}`),
-    ...(await Promise.all(names.map(versioned))),
+    ...(await versioned(names)),
   ]);
   return [...new Set(stdout.split("\n").filter((line) => /^[a-z0-9][^:]*$/.test(line)))].sort();
 }
 
-/** `NAME=VERSION` with the newest version that a repository has: the installed one may have come from elsewhere. */
-async function versioned(name: string): Promise<string> {
-  const { stdout } = await command("apt-cache", ["madison", name]);
-  const version = stdout.split("\n", 1)[0]?.split("|")[1]?.trim();
-  if (version === undefined) throw new Error(`no repository has the package ${name}`);
-  return `${name}=${version}`;
+/** `NAME=VERSION` of each, with the newest version that a repository has: the installed one may have come from elsewhere. */
+async function versioned(names: readonly string[]): Promise<string[]> {
+  if (names.length === 0) return [];
+  const { stdout } = await command("apt-cache", ["madison", ...names]);
+  const newest = new Map<string, string>();
+  for (const line of stdout.split("\n")) {
+    const [name, version] = line.split("|").map((field) => field.trim());
+    if (name && version && !newest.has(name)) newest.set(name, version);
+  }
+  const missing = names.filter((name) => !newest.has(name));
+  if (missing.length > 0) throw new Error(`no repository has ${missing.join(", ")}`);
+  return names.map((name) => `${name}=${newest.get(name)}`);
 }
 
-async function download(cache: string, name: string): Promise<string> {
-  const find = async (): Promise<string | undefined> =>
-    (await readdir(cache)).find((file) => file.startsWith(`${name}_`) && file.endsWith(".deb"));
-  let file = await find();
-  if (file === undefined) {
-    await command("apt-get", ["download", "-q", await versioned(name)], { cwd: cache });
-    file = await find();
-  }
-  if (file === undefined) throw new Error(`apt-get downloaded no package ${name}`);
-  return join(cache, file);
+/** The packages' files in the cache, fetched where they are not there. */
+async function download(cache: string, names: readonly string[]): Promise<string[]> {
+  const find = (files: readonly string[], name: string): string | undefined =>
+    files.find((file) => file.startsWith(`${name}_`) && file.endsWith(".deb"));
+  const before = await readdir(cache);
+  const absent = await versioned(names.filter((name) => find(before, name) === undefined));
+  if (absent.length > 0) await command("apt-get", ["download", "-q", ...absent], { cwd: cache });
+  const files = await readdir(cache);
+  return names.map((name) => {
+    const file = find(files, name);
+    if (file === undefined) throw new Error(`apt-get downloaded no package ${name}`);
+    return join(cache, file);
+  });
 }
 
 /** Why packages can't be had from a repository, with what to do; false if they can. */
 export async function debianSkipReason(): Promise<string | false> {
   try {
-    await versioned("dash");
+    await versioned(["dash"]);
     return false;
   } catch (error) {
     return `no Debian packages (to enable: apt-get update, on Debian): ${(error as Error).message.split("\n", 1)[0]}`;

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { AppError, type Digest } from "@soci-ts/core";
-import { buildLayerTree } from "@soci-ts/layer-index";
+import { buildLayerTree, HeaderTable } from "@soci-ts/layer-index";
 import { openLazyLayer } from "@soci-ts/lazy-layer";
 import type { Store } from "@soci-ts/store";
 import type { Session } from "../wire.ts";
@@ -33,6 +33,7 @@ export async function ztocCat(session: Session, options: ZtocCatOptions): Promis
     directory: await store.directory("layers"),
     layerDigest: record.layerDigest,
     index,
+    headers: HeaderTable.of(index.entries),
     blob: source.openBlob({
       mediaType: record.layerMediaType,
       digest: record.layerDigest,
