@@ -1,5 +1,5 @@
 // Runs every test: unit tests two files at a time, then the end-to-end tests one by one. Ends with what was skipped, and why.
-//   node test/run.mjs [--strict] [--only TEXT] [--long]
+//   node test/run.mjs [--strict] [--only TEXT]
 // --strict makes a skipped test a failure (what CI uses); --only runs the files whose path holds TEXT.
 import { existsSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -10,15 +10,14 @@ import { parseArgs } from "node:util";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { values } = parseArgs({
-  options: { strict: { type: "boolean" }, only: { type: "string" }, long: { type: "boolean" } },
+  options: { strict: { type: "boolean" }, only: { type: "string" } },
 });
 process.env.NODE_OPTIONS = "--enable-source-maps";
-if (values.long) process.env.SOCI_TEST_LONG = "1";
 
 const NEEDS = [
   ["root", process.getuid() === 0, "run as root: mounts need it"],
   ["/dev/fuse", existsSync("/dev/fuse"), "modprobe fuse"],
-  ...["umoci", "containerd", "ctr", "runc", "docker-registry", "skopeo"].map((name) => [
+  ...["umoci", "containerd", "ctr", "docker-registry", "skopeo"].map((name) => [
     name,
     has(name),
     `apt-get install -y --no-install-recommends ${name === "ctr" ? "containerd" : name}`,
