@@ -10,7 +10,6 @@ interface CreateFigures {
   readonly wallMs: number;
   readonly cpuMs: number;
   readonly peakBytes: number;
-  readonly baseBytes: number;
   readonly entries: number;
   readonly ztocBytes: number;
 }

@@ -1,12 +1,14 @@
 import { fileURLToPath } from "node:url";
 import { command } from "@soci-ts/testkit";
 
-const PROGRAM = fileURLToPath(new URL("../../../apps/cli/bin/soci.js", import.meta.url));
+/** Path of the program, for tests that start it themselves. */
+export const SOCI_PROGRAM: string = fileURLToPath(
+  new URL("../../../apps/cli/bin/soci.js", import.meta.url),
+);
 
-/** Where `--root` points, and what else the environment of the command holds. */
+/** Where `--root` points, and how long the command may take. */
 export interface SociCommandOptions {
   readonly root: string;
-  readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
 }
 
@@ -14,14 +16,11 @@ export interface SociCommandOptions {
 export async function soci(options: SociCommandOptions, ...args: string[]): Promise<unknown> {
   const { stdout } = await command(
     process.execPath,
-    [PROGRAM, "--root", options.root, "--json", ...args],
-    { env: { ...process.env, ...options.env }, timeoutMs: options.timeoutMs ?? 120_000 },
+    [SOCI_PROGRAM, "--root", options.root, "--json", ...args],
+    { timeoutMs: options.timeoutMs ?? 120_000 },
   );
   return JSON.parse(stdout) as unknown;
 }
-
-/** Path of the program, for tests that start it themselves. */
-export const SOCI_PROGRAM: string = PROGRAM;
 
 /** A reason to skip a test that mounts, or false. */
 export function mountSkipReason(): string | false {

@@ -1,8 +1,6 @@
 export { encodeErofs } from "./encode.ts";
 export {
   MAX_DEPTH,
-  MAX_DEVICES,
-  MAX_IMAGE_BYTES,
   MAX_LINK_TARGET_BYTES,
   MAX_NAME_BYTES,
 } from "./limits.ts";

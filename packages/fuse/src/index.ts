@@ -1,5 +1,4 @@
 export { deviceChannel, type FuseChannel } from "./channel.ts";
-export { describeRequest } from "./describe.ts";
 export { errnoOf, FuseError } from "./errno.ts";
 export type {
   Awaitable,
@@ -9,6 +8,5 @@ export type {
   FuseHandler,
 } from "./handler.ts";
 export type { Negotiated } from "./init.ts";
-export { FUSE_ROOT_ID } from "./protocol.ts";
-export { decodeRequest, type FuseRequest } from "./request.ts";
+export type { FuseRequest } from "./request.ts";
 export { FuseSession, type FuseSessionOptions } from "./session.ts";

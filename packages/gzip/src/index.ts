@@ -3,7 +3,6 @@ export { type InflateOptions, inflateFrom } from "./resume.ts";
 export { createGzipScan } from "./scan.ts";
 export {
   type Checkpoint,
-  DEFAULT_MAX_CHECKPOINTS,
   type EngineName,
   type GzipScan,
   type GzipScanOptions,

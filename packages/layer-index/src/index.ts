@@ -1,10 +1,10 @@
 export { type BuildLayerIndexOptions, buildLayerIndex } from "./build.ts";
 export { HeaderTable, type SplitHeader } from "./header-table.ts";
-export { DEFAULT_LAYER_INDEX_LIMITS, type LayerIndexLimits } from "./limits.ts";
-export { compressedStartOf, DEFAULT_SPAN_SIZE_BYTES } from "./spans.ts";
+export type { LayerIndexLimits } from "./limits.ts";
+export { DEFAULT_SPAN_SIZE_BYTES } from "./spans.ts";
 // src/tree/:
 export { buildLayerTree, type LayerTreeOptions } from "./tree/build-layer-tree.ts";
-export { DEFAULT_LAYER_TREE_LIMITS, type LayerTreeLimits } from "./tree/limits.ts";
+export type { LayerTreeLimits } from "./tree/limits.ts";
 export { mergedView } from "./tree/merged-view.ts";
 export type { LayerRef, LayerTree, LowerNode, LowerView } from "./tree/types.ts";
 export type { BuiltLayer, LayerCompression, LayerIndex, Span } from "./types.ts";

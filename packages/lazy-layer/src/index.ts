@@ -1,4 +1,4 @@
-export { DEFAULT_LAYER_LIMITS, type LayerLimits } from "./limits.ts";
+export type { LayerLimits } from "./limits.ts";
 export { type OpenLazyLayerOptions, openLazyLayer } from "./open-lazy-layer.ts";
 export { type StreamedLayer, type StreamLayerOptions, streamLayer } from "./stream-layer.ts";
 export type { LayerStats, LazyLayer, RangeBlob } from "./types.ts";

@@ -1,5 +1,4 @@
 export { encodeIndex, encodeManifest } from "./encode-manifest.ts";
-export { type GoJson, goJson } from "./go-json.ts";
 export { type ImageConfig, parseImageConfig } from "./image-config.ts";
 export { IMAGE_CONFIG_LIMIT_BYTES, MANIFEST_LIMIT_BYTES } from "./limits.ts";
 export {

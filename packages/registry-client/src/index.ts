@@ -1,9 +1,9 @@
 export { RegistryClient, type RegistryClientOptions } from "./client.ts";
 export { type CredentialFilesOptions, loadCredentials } from "./credential-files.ts";
-export { type Credential, type CredentialSource, noCredentials } from "./credentials.ts";
+export type { Credential, CredentialSource } from "./credentials.ts";
 export { RegistryError, type SpecError } from "./errors.ts";
 export type { FetchedManifest, ManifestName, PushedManifest } from "./manifests.ts";
-export { isLoopbackHost, type ProxySettings } from "./proxy.ts";
+export type { ProxySettings } from "./proxy.ts";
 export type { BlobContent, PushBlobOptions, PushedBlob } from "./push-blob.ts";
 export type { ListReferrersOptions } from "./referrers.ts";
 export type { RemoteBlob } from "./remote-blob.ts";

@@ -44,7 +44,7 @@ export async function buildDebianImage(
 }
 
 /** A gzip layer holding a folder's files, by GNU tar in PAX format: times with nanoseconds, xattrs, sorted names, parents present. */
-export async function layerOfDirectory(directory: string, gzipLevel = 6): Promise<BuiltLayerBlob> {
+async function layerOfDirectory(directory: string, gzipLevel = 6): Promise<BuiltLayerBlob> {
   const file = `${directory}.tar`;
   await command("tar", [
     "--create",

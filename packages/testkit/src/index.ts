@@ -2,7 +2,6 @@ export {
   buildDebianImage,
   type DebianImageOptions,
   debianSkipReason,
-  layerOfDirectory,
 } from "./debian.ts";
 export { type Fault, type FaultProxy, type SeenRequest, startFaultProxy } from "./fault-proxy.ts";
 export {
