@@ -26,6 +26,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "packages/soci": ["core", "oci", "gzip", "layer-index", "registry-client", "store"],
   "packages/lazy-layer": ["core", "oci", "gzip", "tar", "linux", "layer-index", "registry-client"],
   "packages/registry-server": ["core", "oci", "sqlite"],
+  // stubs
+  "packages/containerd-api": ["core"],
   // L4
   "packages/snapshotter": [
     "core",
@@ -34,6 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "erofs",
     "fuse",
     "linux",
+    "sqlite",
     "layer-index",
     "registry-client",
     "store",
@@ -55,6 +58,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "snapshotter",
   ],
   "apps/referrers": ["core", "oci", "registry-server"],
+  "apps/snapshotter": [
+    "core",
+    "oci",
+    "linux",
+    "containerd-api",
+    "registry-client",
+    "store",
+    "soci",
+    "snapshotter",
+  ],
   // tests only
   "packages/testkit": [],
 };
@@ -62,14 +75,17 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** What only one room may know. */
 const FOREIGN: Readonly<Record<string, readonly string[]>> = {
   fastify: ["apps/referrers"],
-  "@grpc/grpc-js": [],
+  "@grpc/grpc-js": ["packages/containerd-api", "apps/snapshotter"],
+  "@grpc/proto-loader": ["packages/containerd-api"],
   "better-sqlite3": ["packages/sqlite"],
   undici: ["packages/registry-client"],
   koffi: ["packages/gzip", "packages/linux", "packages/testkit", "packages/erofs"],
   pako: ["packages/gzip"],
   flatbuffers: ["packages/layer-index"],
-  pino: ["apps/cli", "apps/referrers"],
-  commander: ["apps/cli", "apps/referrers"],
+  pino: ["apps/cli", "apps/referrers", "apps/snapshotter"],
+  "prom-client": ["apps/snapshotter"],
+  "smol-toml": ["apps/snapshotter", "packages/registry-client"],
+  commander: ["apps/cli", "apps/referrers", "apps/snapshotter"],
 };
 
 interface PackageJson {
