@@ -133,7 +133,8 @@ function set(value: string | undefined): string | undefined {
   return value === "" ? undefined : value;
 }
 
-function readIfThere(path: string): string | undefined {
+/** A file's text; `undefined` if there is none. */
+export function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
