@@ -1,5 +1,4 @@
 import { AppError } from "@soci-ts/core";
-import type { RepairContainerd } from "./commands/repair-containerd.ts";
 import type { Config } from "./config.ts";
 import type { ControlClient } from "./documents.ts";
 import type { Session } from "./session.ts";
@@ -12,11 +11,6 @@ export async function runDaemon(session: Session): Promise<void> {
 /** Connects to the control socket of the running daemon. */
 export async function openControl(config: Config): Promise<ControlClient> {
   return await missing(config, "reach the daemon");
-}
-
-/** Connects to containerd for `repair`. */
-export async function openRepair(config: Config): Promise<RepairContainerd> {
-  return await missing(config, "reach containerd");
 }
 
 /** The process that holds `/dev/fuse`. `args`: what stands behind its name on the command line. */
