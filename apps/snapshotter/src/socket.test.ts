@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openContainerd, snapshotsService } from "@soci-ts/containerd-api";
-import { DisposeStack } from "@soci-ts/core";
+import { DisposeStack, delay } from "@soci-ts/core";
 import { snapshotsHandlers } from "./services/snapshots.ts";
 import { type BoundService, type SocketPlace, serveAtSocket } from "./socket.ts";
 import { MemorySnapshots } from "./testing/memory-snapshots.ts";
@@ -83,7 +83,7 @@ test("serveAtSocket() refuses a socket where somebody listens, and leaves it alo
   assert.ok(await answers(path));
 });
 
-test("of two that start at the same time over a stale socket, one serves and the other says why not", async () => {
+test("of two that start at the same time, one serves and the other says why not", async () => {
   await using stack = new DisposeStack();
   const folder = await temporaryDirectory(stack);
   const path = join(folder, "s.sock");
@@ -137,6 +137,19 @@ test("closing leaves a socket that a successor put there", async () => {
   stack.use(await serve({ kind: "path", path }));
   await first[Symbol.asyncDispose]();
   assert.ok(await answers(path));
+});
+
+test("a client finds a daemon that was restarted, by itself and soon", async () => {
+  await using stack = new DisposeStack();
+  const path = join(await temporaryDirectory(stack), "s.sock");
+  const { snapshots } = stack.use(openContainerd(path, { namespace: "default" }));
+  const first = await serve({ kind: "path", path });
+  await snapshots.prepare({ key: "a" });
+  await first[Symbol.asyncDispose]();
+  await assert.rejects(snapshots.prepare({ key: "b" }), { code: "unavailable" });
+  stack.use(await serve({ kind: "path", path }));
+  const deadline = Date.now() + 3000;
+  while (!(await works(() => snapshots.cleanup({})))) assert.ok(Date.now() < deadline);
 });
 
 test("closing lets calls under way end", async () => {
@@ -193,6 +206,17 @@ test("serveAtSocket() refuses a descriptor that is a port, or nothing", async ()
     await assert.rejects(serve({ kind: "descriptor", fd }), { code: "failed_precondition" });
   }
 });
+
+async function works(attempt: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await attempt();
+    return true;
+  } catch {
+    // Not yet: asked again after a moment.
+    await delay(20);
+    return false;
+  }
+}
 
 function permissions({ mode }: { mode: number }): string {
   return (mode % 0o1000).toString(8);
