@@ -88,3 +88,17 @@ export function exitCodesText(): string {
   );
   return ["Exit codes:", "  0    success", ...rows].join("\n");
 }
+
+/** The table in Markdown, for the README. */
+export function exitCodesMarkdown(): string {
+  const rows = Object.entries(EXIT_CODES).map(
+    ([code, { exitCode, meaning }]) => `| ${exitCode} | \`${code}\` | ${meaning} |`,
+  );
+  return [
+    "| exit code | error code | meaning |",
+    "| --- | --- | --- |",
+    "| 0 | | success |",
+    ...rows,
+    "| 141 | | whoever read stdout went away |",
+  ].join("\n");
+}

@@ -35,31 +35,24 @@ export function settingsDocument(settings: Settings): Readonly<Record<string, un
 /** Markdown tables of all keys, for the README. */
 export function settingsMarkdown(): string {
   return SECTIONS.map(([name, section]) => {
-    const title = name === "" ? "Head of the file" : section.repeated ? `[[${name}]]` : `[${name}]`;
     const rows = Object.entries(section.keys).map(
       ([key, spec]) =>
-        `| \`${key}\` | \`${toml(spec.default)}\` | ${unitOf(spec)} | ${spec.doc.replaceAll("|", "\\|").replaceAll("*", "\\*")} |`,
+        `| \`${key}\` | \`${toml(spec.default)}\` | ${markdown(valuesText(spec))} | ${markdown(spec.doc)} |`,
     );
-    const title2 = name === "" ? title : `\`${title}\``;
-    return [
-      `${title2}: ${section.doc}`,
-      "",
-      "| key | default | values | meaning |",
-      "| --- | --- | --- | --- |",
-      ...rows,
-      "",
-    ].join("\n");
-  }).join("\n");
+    const title = name === "" ? "Above the first table" : `\`${header(name, section)}\``;
+    const head = ["| key | default | values | meaning |", "| --- | --- | --- | --- |"];
+    return [`${title}: ${markdown(section.doc)}`, "", ...head, ...rows].join("\n");
+  }).join("\n\n");
 }
 
 function defaultSection(name: SectionName, section: SectionSpec): string {
   const mark = section.repeated === true ? "# " : "";
   const lines = comment(section.doc);
-  if (name !== "") lines.push(`${mark}${section.repeated ? `[[${name}]]` : `[${name}]`}`);
+  if (name !== "") lines.push(`${mark}${header(name, section)}`);
   for (const [key, spec] of Object.entries(section.keys)) {
     lines.push(
       "",
-      ...comment(`${spec.doc} (${unitOf(spec)})`),
+      ...comment(`${spec.doc} (${valuesText(spec)})`),
       `${mark}${key} = ${toml(spec.default)}`,
     );
   }
@@ -67,7 +60,7 @@ function defaultSection(name: SectionName, section: SectionSpec): string {
 }
 
 function dumpSection(name: SectionName, section: SectionSpec, values: Values): string {
-  const head = name === "" ? [] : [section.repeated ? `[[${name}]]` : `[${name}]`];
+  const head = name === "" ? [] : [header(name, section)];
   const lines = Object.entries(spelled(section, values)).map(
     ([key, value]) => `${key} = ${toml(value)}`,
   );
@@ -95,8 +88,16 @@ function shown(value: SettingValue, spec: KeySpec): SettingValue {
   return value.map((word: string, at) => (at === 0 ? word : "(hidden)"));
 }
 
-function unitOf(spec: KeySpec): string {
+function valuesText(spec: KeySpec): string {
   return spec.choices === undefined ? wanted(spec) : spec.choices.join(", ");
+}
+
+function header(name: SectionName, section: SectionSpec): string {
+  return section.repeated === true ? `[[${name}]]` : `[${name}]`;
+}
+
+function markdown(text: string): string {
+  return text.replace(/[|*_<]/g, "\\$&");
 }
 
 function comment(text: string): string[] {
