@@ -3,7 +3,7 @@ export { type MountedImage, type MountImageOptions, mountImage } from "./mount-i
 export type { Door, JsonValue } from "./mount-record.ts";
 export type { MountStats } from "./mount-stats.ts";
 export type { BlobOpener } from "./open-slot.ts";
-export type { ImageLayer } from "./prepare-image.ts";
+export type { ImageLayer } from "./ready-layer.ts";
 export { type ServeMountOptions, serveMount } from "./serve-mount.ts";
 export type { ServerCommand } from "./server-process.ts";
 export { type UnmountedImage, type UnmountImageOptions, unmountImage } from "./unmount-image.ts";

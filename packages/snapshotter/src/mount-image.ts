@@ -17,8 +17,9 @@ import {
 } from "./mount-record.ts";
 import { mountLayers, mountOverlay } from "./mount-stack.ts";
 import type { BlobOpener } from "./open-slot.ts";
-import { type ImageLayer, prepareImage } from "./prepare-image.ts";
+import { prepareImage } from "./prepare-image.ts";
 import { ownIdentity } from "./process-identity.ts";
+import type { ImageLayer } from "./ready-layer.ts";
 import type { ServerCommand } from "./server-process.ts";
 import { resolveTarget } from "./target.ts";
 

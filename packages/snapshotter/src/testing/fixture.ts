@@ -17,8 +17,8 @@ import {
   writeLayout,
 } from "@soci-ts/testkit";
 import { type MountedImage, type MountImageOptions, mountImage } from "../mount-image.ts";
-import type { ImageLayer } from "../prepare-image.ts";
 import { identifyProcess, type ProcessIdentity, processState } from "../process-identity.ts";
+import type { ImageLayer } from "../ready-layer.ts";
 import type { ServerCommand } from "../server-process.ts";
 import { type UnmountedImage, unmountImage } from "../unmount-image.ts";
 
