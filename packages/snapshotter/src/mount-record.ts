@@ -129,7 +129,7 @@ function faultOf(record: MountRecord): string | undefined {
     ["layersDirectory", isAbsolutePath(record.layersDirectory)],
     ["parent", isIdentity(record.parent)],
     ["server", record.server === undefined || isIdentity(record.server)],
-    ["slots", Array.isArray(record.slots) && record.slots.every(isSlot)],
+    ["slots", Array.isArray(record.slots) && record.slots.every(isSlotRecord)],
     ["stack", isStack(record)],
   ];
   const failed = checks.find(([, holds]) => !holds);
@@ -140,7 +140,8 @@ function isStack({ slots, stack }: MountRecord): boolean {
   return Array.isArray(stack) && stack.every((slot) => slots?.[slot] !== undefined);
 }
 
-function isSlot(slot: unknown): slot is SlotRecord {
+/** True for what has the shape of a slot's record. */
+export function isSlotRecord(slot: unknown): slot is SlotRecord {
   if (!isObject(slot)) return false;
   const { layerDigest, data, imagePath, deviceSlots } = slot as unknown as SlotRecord;
   return (
