@@ -1,3 +1,20 @@
+export type {
+  IdMappedMounts,
+  IdMapping,
+  Labels,
+  LayerOutcome,
+  LayerRequest,
+  LayerStep,
+  LayerStory,
+  Mount,
+  NodeLayers,
+  PrepareOutcome,
+  SnapshotInfo,
+  SnapshotKind,
+  SnapshotService,
+  UpdateMask,
+  Usage,
+} from "./contract/types.ts";
 export { type ChooseDoorOptions, chooseDoor, type DoorChoice } from "./doors.ts";
 export { type MountedImage, type MountImageOptions, mountImage } from "./mount-image.ts";
 export type { Door, JsonValue } from "./mount-record.ts";
