@@ -1,7 +1,7 @@
 export { type FuseMountRequest, fuseMount, openFuseDevice } from "./fuse-mount.ts";
 export { idMapMount } from "./id-map-mount.ts";
 export type { FileBackedSupport } from "./kernel-version.ts";
-export { attachLoop, type LoopDevice, loopDevicesOf } from "./loop-device.ts";
+export { type AttachedLoop, attachLoop, type LoopDevice, listLoopDevices } from "./loop-device.ts";
 export {
   type MountRequest,
   mount,

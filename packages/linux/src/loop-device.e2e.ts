@@ -5,7 +5,7 @@ import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { attachLoop, attachLoopByChild, type LoopDevice, loopDevicesOf } from "./loop-device.ts";
+import { attachLoop, attachLoopByChild, type LoopDevice, listLoopDevices } from "./loop-device.ts";
 import { mount, unmount } from "./mount.ts";
 import { probeKernel } from "./probe.ts";
 import { setReadAhead } from "./read-ahead.ts";
@@ -13,6 +13,9 @@ import { setReadAhead } from "./read-ahead.ts";
 const { sysAdmin, erofsOnLoop } = probeKernel();
 const missing = [sysAdmin, erofsOnLoop].find(({ state }) => state !== "ok");
 const skip = missing === undefined ? false : missing.found;
+
+const loopDevicesOf = (file: string): string[] =>
+  listLoopDevices().flatMap((loop) => (loop.file === file ? [loop.path] : []));
 
 describe("attachLoop()", { skip }, () => {
   let directory = "";

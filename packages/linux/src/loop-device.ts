@@ -51,12 +51,20 @@ export async function attachLoop(path: string): Promise<LoopDevice> {
   throw new AppError("resource_exhausted", message, { details: { errno: "EBUSY" } });
 }
 
-/** The loop devices that show a file now, as `/dev/loopN`. The path is compared as text with the one that the kernel knows. */
-export function loopDevicesOf(path: string): readonly string[] {
-  return readdirSync("/sys/block")
-    .filter((name) => name.startsWith("loop"))
-    .filter((name) => readSysfs(`${name}/loop/backing_file`) === path)
-    .map((name) => `/dev/${name}`);
+/** A loop device and the file that it shows. */
+export interface AttachedLoop {
+  /** `/dev/loopN`. */
+  readonly path: string;
+  /** As the kernel tells it: of a file system that is detached, the path inside it. */
+  readonly file: string;
+}
+
+/** All loop devices that show a file now. */
+export function listLoopDevices(): readonly AttachedLoop[] {
+  return readdirSync("/sys/block").flatMap((name) => {
+    const file = name.startsWith("loop") ? readSysfs(`${name}/loop/backing_file`) : undefined;
+    return file === undefined ? [] : [{ path: `/dev/${name}`, file }];
+  });
 }
 
 /** One attempt; `undefined` if another process was faster. */
