@@ -1,8 +1,10 @@
 import { type Digest, FormatError, isDigest } from "@soci-ts/core";
 import type { ProcessIdentity } from "./process-identity.ts";
 
-/** Which way layers reach overlayfs: EROFS mounted from the files of our FUSE, or the FUSE tree of the same image. */
-export type Door = "erofs" | "fuse";
+/** Which way layers reach overlayfs: EROFS mounted from the files of our FUSE, or from loop devices over them, or the FUSE tree of the same image. */
+export type Door = "erofs" | "loop" | "fuse";
+
+const DOORS: readonly string[] = ["erofs", "loop", "fuse"] satisfies readonly Door[];
 
 /** A value that survives JSON. */
 export type JsonValue =
@@ -123,7 +125,7 @@ function faultOf(record: MountRecord): string | undefined {
     ["id", typeof record.id === "string" && /^[0-9a-f]{8}$/.test(record.id)],
     ["phase", record.phase === "starting" || record.phase === "mounted"],
     ["target", isAbsolutePath(record.target)],
-    ["door", record.door === "erofs" || record.door === "fuse"],
+    ["door", DOORS.includes(record.door)],
     ["runtimeDirectory", isAbsolutePath(record.runtimeDirectory)],
     ["runtimeDirectory", String(record.runtimeDirectory).endsWith(`/${record.id}`)],
     ["layersDirectory", isAbsolutePath(record.layersDirectory)],
