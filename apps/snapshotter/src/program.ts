@@ -156,14 +156,17 @@ function addHiddenCommands(program: Command, runner: Runner): void {
       .allowUnknownOption()
       .addHelpText("after", example(`soci-snapshotter ${name}`))
       .action(async (args: string[]) => runner(quietly((session) => run(session, args))));
-  add("keeper", "The process that holds /dev/fuse.", async (session, args) =>
-    (await slots()).runKeeper(session, args),
+  add("keeper", "The process that holds /dev/fuse.", async (session) =>
+    (await slots()).keeper(session),
   );
-  add("serve-layers", "The process that answers the kernel's reads.", async (session, args) =>
-    (await slots()).runServeLayers(session, args),
+  add("serve-layers", "The process that answers the kernel's reads.", async (session) =>
+    (await slots()).layerServer(session),
   );
-  add("image-worker", "The process that indexes layers.", async (session, args) =>
-    (await slots()).runImageWorker(session, args),
+  add("image-worker", "The process that indexes layers.", async (session) =>
+    (await slots()).imageWorker(session),
+  );
+  add("serve-mount", "The serving process of a trial mount.", async (session, args) =>
+    (await slots()).trialServer(session, args),
   );
   add("mount-helper", "The process that makes mounts.", async (session, args) =>
     (await slots()).runMountHelper(session, args),

@@ -19,21 +19,6 @@ export async function openRepair(config: Config): Promise<RepairContainerd> {
   return await missing(config, "reach containerd");
 }
 
-/** The process that holds `/dev/fuse`. `args`: what stands behind its name on the command line. */
-export async function runKeeper(session: Session, args: readonly string[]): Promise<void> {
-  await missing(session.config(), `run the keeper (${args.join(" ")})`);
-}
-
-/** The process that answers the kernel's reads. */
-export async function runServeLayers(session: Session, args: readonly string[]): Promise<void> {
-  await missing(session.config(), `serve layers (${args.join(" ")})`);
-}
-
-/** The process that indexes layers. */
-export async function runImageWorker(session: Session, args: readonly string[]): Promise<void> {
-  await missing(session.config(), `index layers (${args.join(" ")})`);
-}
-
 /** The process that makes mounts. */
 export async function runMountHelper(session: Session, args: readonly string[]): Promise<void> {
   await missing(session.config(), `make mounts (${args.join(" ")})`);
@@ -42,3 +27,5 @@ export async function runMountHelper(session: Session, args: readonly string[]):
 async function missing(config: Config, doing: string): Promise<never> {
   throw new AppError("unimplemented", `Cannot ${doing} below ${config.root}: not in this build`);
 }
+
+export { imageWorker, keeper, layerServer, trialServer } from "./daemon/roles.ts";
