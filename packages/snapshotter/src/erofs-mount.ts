@@ -23,11 +23,11 @@ export interface ErofsLayerMount {
   /** For messages. */
   readonly layerDigest: string;
   /**
-   * `off` while bytes of the layer are still to be fetched: a page that is not there must cost what the process asked for, not what the
+   * Default `off`, which is right while bytes of the layer are still to be fetched: a page that is not there must cost what the process asked for, not what the
    * kernel guesses it may want next. Only what follows page faults through EROFS is meant; FUSE's own read-ahead stays as it is, so that
    * whoever reads a file in order is not answered page by page (the README has the figures).
    */
-  readonly readAhead: "kernel" | "off";
+  readonly readAhead?: "kernel" | "off";
 }
 
 /**
@@ -68,7 +68,7 @@ async function mountFromLoops(layer: ErofsLayerMount, logger: Logger): Promise<v
   await using held = new DisposeStack();
   const loops: LoopDevice[] = [];
   for (const file of [layer.source, ...layer.devices]) loops.push(held.use(await attachLoop(file)));
-  if (layer.readAhead === "off") {
+  if (layer.readAhead !== "kernel") {
     const names = loops.map(({ bdi }) => bdi);
     switchReadAheadOff(names, logger);
   }

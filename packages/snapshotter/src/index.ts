@@ -19,6 +19,9 @@ export { type ChooseDoorOptions, chooseDoor, type DoorChoice } from "./doors.ts"
 export { type MountedImage, type MountImageOptions, mountImage } from "./mount-image.ts";
 export type { Door, JsonValue } from "./mount-record.ts";
 export type { MountStats } from "./mount-stats.ts";
+export { MountHelper, type MountHelperOptions, startMountHelper } from "./node/mount-helper.ts";
+export type { HelperCommand } from "./node/mount-helper-process.ts";
+export { runMountHelper } from "./node/run-mount-helper.ts";
 export type { BlobOpener } from "./open-slot.ts";
 export type { ImageLayer } from "./ready-layer.ts";
 export { type ServeMountOptions, serveMount } from "./serve-mount.ts";
