@@ -171,6 +171,7 @@ function statsOf({ source, before, lastError }: OpenSlot): SlotStats {
     bytesRead: before.bytesRead + bytesRead,
     cachedBytes: source.cachedBytes(),
     isComplete: source.isComplete(),
+    sizeBytes: source.size,
     lastError,
   };
 }

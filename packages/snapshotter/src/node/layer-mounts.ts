@@ -2,25 +2,14 @@ import { mkdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, abortable, type IoOptions, type Logger } from "@soci-ts/core";
 import { readMountTable } from "@soci-ts/linux";
+import type { ErofsDoor } from "../erofs-mount.ts";
 import type { Door } from "../mount-record.ts";
+import type { MountHelper } from "./mount-helper.ts";
 import type { NodePaths } from "./node-paths.ts";
 import { readNodeSlot, slotDirectory } from "./slot-files.ts";
 
-/** A layer's EROFS mount, as the process that makes it is told. */
-export interface ErofsMountRequest {
-  readonly door: Exclude<Door, "fuse">;
-  /** The metadata image. */
-  readonly source: string;
-  readonly devices: readonly string[];
-  readonly target: string;
-  readonly layerDigest: string;
-}
-
 /** Makes mounts in another process: the kernel reads from the layer server before a mount is done. */
-export interface LayerMounter {
-  mountErofs(request: ErofsMountRequest): Promise<void>;
-  unmount(target: string, options: { readonly detach: boolean }): Promise<void>;
-}
+export type LayerMounter = Pick<MountHelper, "mountErofs" | "unmount">;
 
 /** What mounting layers needs. */
 export interface LayerMountsOptions {
@@ -110,19 +99,19 @@ export class LayerMounts {
     }
   }
 
-  async #make(layer: number, door: ErofsMountRequest["door"]): Promise<void> {
+  async #make(layer: number, door: ErofsDoor): Promise<void> {
     const { paths, mounter } = this.#options;
     const { record } = await readNodeSlot(slotDirectory(paths.slots, layer));
     const target = join(paths.mounts, String(layer));
     await mkdir(target, { recursive: true, mode: 0o700 });
-    const request = {
+    await mounter.mountErofs({
       door,
       source: join(paths.fuse, `m${layer}`),
       devices: record.deviceSlots.map((device) => join(paths.fuse, `d${device}`)),
       target,
       layerDigest: record.layerDigest,
-    };
-    await mounter.mountErofs(request);
+      readAhead: record.data.kind === "streamed" ? "kernel" : "off",
+    });
   }
 
   async #unmount(layer: number): Promise<void> {

@@ -12,7 +12,14 @@ import { type LayerMounter, LayerMounts } from "./layer-mounts.ts";
 import { LayerTable, type LayerUse } from "./layer-table.ts";
 import { callLocal } from "./local-call.ts";
 import { type NodePaths, nodePaths } from "./node-paths.ts";
-import { addSlotSource, placeNodeSlot, readNodeSlot, slotDirectory } from "./slot-files.ts";
+import { layerStats, type ServerStats, serverStats } from "./server-stats.ts";
+import {
+  addSlotSource,
+  placeNodeSlot,
+  readNodeSlot,
+  type SlotStats,
+  slotDirectory,
+} from "./slot-files.ts";
 import { ensureKeeper, stopKeeper } from "./start-keeper.ts";
 
 /** What a node's layers are kept with. */
@@ -87,7 +94,7 @@ export class LazyNodeLayers implements NodeLayers {
   }
 
   async prepareLayer(request: LayerRequest, options: IoOptions = {}): Promise<LayerOutcome> {
-    const outcome = (await this.#known(request)) ?? (await this.#make(request, options));
+    const outcome = await this.#outcome(request, options);
     if (outcome.kind === "lazy") this.#promised.set(outcome.layer, Date.now());
     return outcome;
   }
@@ -128,9 +135,14 @@ export class LazyNodeLayers implements NodeLayers {
     return this.#jobs.running;
   }
 
-  /** What the layer server says of itself. @throws AppError `unavailable`. */
-  serverStats(options: IoOptions = {}): Promise<JsonValue> {
-    return callLocal(this.#paths.layersSocket, "stats", null, options);
+  /** What the layer server says of itself; `undefined` while there is none that answers. */
+  async serverStats(options: IoOptions = {}): Promise<ServerStats | undefined> {
+    return await serverStats(this.#paths, options).catch(() => undefined);
+  }
+
+  /** What reading layers has cost since they came to this node. */
+  async layerStats(layers: readonly number[]): Promise<ReadonlyMap<number, SlotStats>> {
+    return await layerStats(this.#paths, layers, await this.serverStats());
   }
 
   /**
@@ -161,8 +173,10 @@ export class LazyNodeLayers implements NodeLayers {
     return { kind: "lazy", ...known };
   }
 
-  async #make(request: LayerRequest, options: IoOptions): Promise<LayerOutcome> {
+  async #outcome(request: LayerRequest, options: IoOptions): Promise<LayerOutcome> {
     try {
+      const known = await this.#known(request);
+      if (known !== undefined) return known;
       const outcome = await this.#jobs.outcome(request, options);
       if (outcome.kind === "pull" || this.#table.digestOf(outcome.layer)) return outcome;
       // It was removed again meanwhile.

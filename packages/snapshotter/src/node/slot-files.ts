@@ -83,6 +83,8 @@ export interface SlotStats {
   /** Uncompressed bytes that are on the disk. */
   readonly cachedBytes: number;
   readonly isComplete: boolean;
+  /** Length of the uncompressed layer; 0 if it was never opened. */
+  readonly sizeBytes: number;
   /** The last failure, and when it was (ms since the epoch). */
   readonly lastError?: { readonly message: string; readonly atMs: number } | undefined;
 }
@@ -94,6 +96,7 @@ export const NO_STATS: SlotStats = {
   bytesRead: 0,
   cachedBytes: 0,
   isComplete: false,
+  sizeBytes: 0,
 };
 
 /** What the layer server last wrote down; nothing yet: zeros. Figures for people, so damage is no failure. */
