@@ -1,20 +1,7 @@
-export type {
-  IdMappedMounts,
-  IdMapping,
-  Labels,
-  LayerOutcome,
-  LayerRequest,
-  LayerStep,
-  LayerStory,
-  Mount,
-  NodeLayers,
-  PrepareOutcome,
-  SnapshotInfo,
-  SnapshotKind,
-  SnapshotService,
-  UpdateMask,
-  Usage,
-} from "./contract/types.ts";
+export { METASTORE_MIGRATIONS, openMetastore } from "./contract/metastore-schema.ts";
+export type { SnapshotRecord } from "./contract/records.ts";
+export { openSnapshots, type Snapshots, type SnapshotsOptions } from "./contract/snapshots.ts";
+export type * from "./contract/types.ts";
 export { type ChooseDoorOptions, chooseDoor, type DoorChoice } from "./doors.ts";
 export { type MountedImage, type MountImageOptions, mountImage } from "./mount-image.ts";
 export type { Door, JsonValue } from "./mount-record.ts";
