@@ -1,11 +1,12 @@
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { AppError, delay, type Logger } from "@soci-ts/core";
-import { deviceChannel, FuseSession } from "@soci-ts/fuse";
+import { deviceChannel, FuseSession, type Negotiated, parseNegotiated } from "@soci-ts/fuse";
 import { LayerFileSystem } from "../layer-file-system.ts";
 import type { JsonValue } from "../mount-record.ts";
 import { CountingMetrics } from "./counting-metrics.ts";
 import { DiskSlots } from "./disk-slots.ts";
 import { serveLocalCalls } from "./local-call.ts";
-import { nodePaths } from "./node-paths.ts";
+import { type NodePaths, nodePaths } from "./node-paths.ts";
 import type { OpenBlobs } from "./source-blob.ts";
 
 /** What the layer server needs from its app. */
@@ -63,6 +64,8 @@ async function serve(options: ServeLayersOptions): Promise<void> {
     handler: new LayerFileSystem(slots),
     logger,
     readDeadlineMs,
+    negotiated: readNegotiated(paths),
+    onReady: (negotiated) => keepNegotiated(paths, negotiated),
   });
   await using _calls = await serveLocalCalls(
     paths.layersSocket,
@@ -98,6 +101,24 @@ async function tidy(slots: DiskSlots, signal: AbortSignal): Promise<void> {
     await delay(TIDY_INTERVAL_MS, signal).catch(() => {}); // the end of the session is no failure
     if (!signal.aborted) await slots.tidy();
   }
+}
+
+/** What an earlier server of this connection agreed on with the kernel; none: the kernel's INIT is still to come. */
+function readNegotiated({ fuseRecord }: NodePaths): Negotiated | undefined {
+  let text: string;
+  try {
+    text = readFileSync(fuseRecord, "utf8");
+  } catch (error) {
+    if (AppError.from(error).code === "not_found") return undefined;
+    throw error;
+  }
+  return parseNegotiated(JSON.parse(text));
+}
+
+/** At once: a server that dies before it is written leaves a connection that nobody can take over. */
+function keepNegotiated({ fuseRecord }: NodePaths, negotiated: Negotiated): void {
+  writeFileSync(`${fuseRecord}.new`, JSON.stringify(negotiated), { mode: 0o600 });
+  renameSync(`${fuseRecord}.new`, fuseRecord);
 }
 
 function die(): never {
