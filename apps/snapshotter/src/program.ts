@@ -14,7 +14,10 @@ export function buildProgram(version: string, runner: Runner): Command {
       "Start containers from unmodified images before these are downloaded: a snapshotter for containerd. Without a command it runs as the daemon.",
     )
     .version(version, "-V, --version", "print the version")
-    .option("--root <dir>", `directory of all data (default: ${CONFIG_TABLE[""].keys.root.default})`)
+    .option(
+      "--root <dir>",
+      `directory of all data (default: ${CONFIG_TABLE[""].keys.root.default})`,
+    )
     .option(
       "--address <socket>",
       `Unix socket for containerd (default: ${CONFIG_TABLE[""].keys.address.default})`,
@@ -45,7 +48,9 @@ function addDaemonCommands(program: Command, runner: Runner): void {
   program
     .command("status")
     .summary("show mounts, layers, cache and errors of the running daemon")
-    .description("Show what the running daemon has: images and their layers, mounts, cache, errors.")
+    .description(
+      "Show what the running daemon has: images and their layers, mounts, cache, errors.",
+    )
     .addHelpText("after", example("soci-snapshotter status"))
     .action(async () =>
       runner(async (session) => {
@@ -101,7 +106,11 @@ function addDaemonCommands(program: Command, runner: Runner): void {
         await using control = await (await slots()).openControl(session.config());
         const { left } = await control.drain();
         const text = left.length === 0 ? "drained" : `still in use, and left:\n${left.join("\n")}`;
-        return { json: { left }, text, failed: left.length === 0 ? undefined : "failed_precondition" };
+        return {
+          json: { left },
+          text,
+          failed: left.length === 0 ? undefined : "failed_precondition",
+        };
       }),
     );
 }
@@ -116,8 +125,13 @@ function addConfigCommands(program: Command, runner: Runner): void {
     .addHelpText("after", example("soci-snapshotter config check"));
   config
     .command("default")
-    .description("Print a complete configuration file: all keys at their defaults, with their meaning.")
-    .addHelpText("after", example("soci-snapshotter config default > /etc/soci-snapshotter/config.toml"))
+    .description(
+      "Print a complete configuration file: all keys at their defaults, with their meaning.",
+    )
+    .addHelpText(
+      "after",
+      example("soci-snapshotter config default > /etc/soci-snapshotter/config.toml"),
+    )
     .action(async () => runner(async () => (await load()).configDefault()));
   config
     .command("check")
@@ -135,11 +149,11 @@ function addConfigCommands(program: Command, runner: Runner): void {
     );
   config
     .command("dump")
-    .description("Print the configuration that the daemon would run with; words that can be secrets are hidden.")
+    .description(
+      "Print the configuration that the daemon would run with; words that can be secrets are hidden.",
+    )
     .addHelpText("after", example("soci-snapshotter config dump"))
-    .action(async () =>
-      runner(async (session) => (await load()).configDump(session.config())),
-    );
+    .action(async () => runner(async (session) => (await load()).configDump(session.config())));
 }
 
 /** The daemon's own processes. What stands behind their names is theirs to read. */

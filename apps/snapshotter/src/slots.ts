@@ -1,5 +1,5 @@
 import { AppError } from "@soci-ts/core";
-import type { RepairContainerd } from "./commands/repair.ts";
+import type { RepairContainerd } from "./commands/repair-containerd.ts";
 import type { Config } from "./config.ts";
 import type { ControlClient } from "./documents.ts";
 import type { Session } from "./session.ts";

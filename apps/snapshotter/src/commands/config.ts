@@ -65,7 +65,13 @@ export async function runConfigCheck(session: Session, containerdConfig: string)
   const { flags, surroundings, signal } = session;
   const files = machineFiles(surroundings.readFile);
   const release = await installedRelease(signal);
-  return configCheck({ flags, surroundings, containerdConfig: resolve(containerdConfig), files, release });
+  return configCheck({
+    flags,
+    surroundings,
+    containerdConfig: resolve(containerdConfig),
+    files,
+    release,
+  });
 }
 
 type Findings = ContainerdFindings | { readonly unreadable: string };

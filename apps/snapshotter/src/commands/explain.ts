@@ -59,7 +59,7 @@ function headText({
   const verdict =
     lazy === layers.length
       ? "all of them start before they are downloaded"
-      : `${lazy} of them start before they are downloaded`;
+      : `${lazy} of them ${lazy === 1 ? "starts" : "start"} before ${lazy === 1 ? "it is" : "they are"} downloaded`;
   return [
     `${kind === "image" ? "Image" : "Snapshot"} ${plainText(subject)}`,
     kind === "snapshot" ? wrap(`It belongs to ${plainText(imageReference)}.`, "") : "",

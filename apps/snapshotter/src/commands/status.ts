@@ -70,7 +70,7 @@ function imageTable({ imageReference, manifestDigest, layers }: ImageStatus): st
     formatBytes(layer.fetchedBytes),
     String(layer.requests),
   ]);
-  const title = `Image ${plainText(imageReference)} (${shortDigest(manifestDigest)})`;
+  const title = `Image ${plainText(imageReference)}\n${manifestDigest}`;
   return `${title}\n${renderTable(["LAYER", "STATE", "BLOB", "HERE", "FETCHED", "REQUESTS"], rows)}`;
 }
 

@@ -10,7 +10,6 @@ export type KeyKind =
   | "name"
   | "choice"
   | "milliseconds"
-  | "bytes"
   | "count"
   /** Absolute paths. */
   | "paths"
@@ -54,7 +53,7 @@ export const CONFIG_TABLE = {
       root: {
         kind: "path",
         default: "/var/lib/soci-snapshotter",
-        doc: "Directory of all data: layers, upper directories, metadata. One daemon per directory; it takes SELinux labels and quotas as they are.",
+        doc: "Directory of all data: layers, upper directories, metadata. One daemon per directory.",
         flag: "--root",
       },
       address: {

@@ -11,28 +11,21 @@ export type CheckedValue =
 const MAX_TEXT_LENGTH = 4096;
 const MAX_LIST_LENGTH = 1000;
 
-/** What a person is told that a kind wants. */
-export function wanted(spec: KeySpec): string {
-  if (spec.choices !== undefined) return `one of ${spec.choices.join(", ")}`;
-  const [least, most] = spec.range ?? [0, Number.MAX_SAFE_INTEGER];
-  switch (spec.kind) {
-    case "milliseconds":
-      return `a whole number of milliseconds from ${least} to ${most}`;
-    case "bytes":
-      return `a whole number of bytes from ${least} to ${most}`;
-    case "count":
-      return `a whole number from ${least} to ${most}`;
-    default:
-      return WANTED[spec.kind];
-  }
+/** What a person is told that a key wants. */
+export function wanted({ kind, choices, range }: KeySpec): string {
+  if (choices !== undefined) return `one of ${choices.join(", ")}`;
+  if (range === undefined) return WANTED[kind];
+  return `${WANTED[kind]} from ${range[0]} to ${range[1]}`;
 }
 
-const WANTED: Readonly<Record<Exclude<KeyKind, "milliseconds" | "bytes" | "count">, string>> = {
+const WANTED: Readonly<Record<KeyKind, string>> = {
   path: "an absolute path",
   optional_path: 'an absolute path, or ""',
   listen: 'host:port, or ""',
   name: "a name of letters, digits, - and _",
   choice: "one of its words",
+  milliseconds: "a whole number of milliseconds",
+  count: "a whole number",
   paths: "a list of absolute paths",
   command: "a program by its absolute path, and its arguments",
   patterns: "a list of repositories, at least one, without blanks",
@@ -59,7 +52,6 @@ function fitsKind(value: unknown, spec: KeySpec): boolean {
     case "choice":
       return isText(value) && spec.choices?.includes(value) === true;
     case "milliseconds":
-    case "bytes":
     case "count":
       return isInRange(value, spec.range);
     case "paths":
