@@ -54,7 +54,7 @@ function addDaemonCommands(program: Command, runner: Runner): void {
     .addHelpText("after", example("soci-snapshotter status"))
     .action(async () =>
       runner(async (session) => {
-        await using control = await (await slots()).openControl(session.config());
+        await using control = (await slots()).controlClient(session.config());
         return (await import("./commands/status.ts")).statusReport(await control.status());
       }),
     );
@@ -68,7 +68,7 @@ function addDaemonCommands(program: Command, runner: Runner): void {
     .addHelpText("after", example("soci-snapshotter explain registry.example/app:v1"))
     .action(async (subject: string) =>
       runner(async (session) => {
-        await using control = await (await slots()).openControl(session.config());
+        await using control = (await slots()).controlClient(session.config());
         const document = await control.explain(subject);
         return (await import("./commands/explain.ts")).explainReport(document);
       }),
@@ -103,7 +103,7 @@ function addDaemonCommands(program: Command, runner: Runner): void {
     .addHelpText("after", example("soci-snapshotter drain"))
     .action(async () =>
       runner(async (session) => {
-        await using control = await (await slots()).openControl(session.config());
+        await using control = (await slots()).controlClient(session.config());
         const { left } = await control.drain();
         const text = left.length === 0 ? "drained" : `still in use, and left:\n${left.join("\n")}`;
         return {
@@ -182,9 +182,7 @@ function addHiddenCommands(program: Command, runner: Runner): void {
   add("serve-mount", "The serving process of a trial mount.", async (session, args) =>
     (await slots()).trialServer(session, args),
   );
-  add("mount-helper", "The process that makes mounts.", async (session, args) =>
-    (await slots()).runMountHelper(session, args),
-  );
+  add("mount-helper", "The process that makes mounts.", async () => (await slots()).mountHelper());
 }
 
 /** An action that prints nothing. */

@@ -1,9 +1,16 @@
 import { AppError } from "@soci-ts/core";
-import { runImageWorker, runKeeper, serveLayers, serveMount } from "@soci-ts/snapshotter";
+import {
+  runImageWorker,
+  runKeeper,
+  runMountHelper,
+  serveLayers,
+  serveMount,
+} from "@soci-ts/snapshotter";
 import { createLogger } from "../logger.ts";
 import type { Session } from "../session.ts";
 import { processCommand } from "./processes.ts";
 import { blobsFrom, openRegistryClient } from "./registry.ts";
+import { usesUserXattrs } from "./user-xattrs.ts";
 
 /** The process that holds `/dev/fuse`; ends when the file system has been unmounted. */
 export async function keeper(session: Session): Promise<void> {
@@ -32,8 +39,14 @@ export async function imageWorker(session: Session): Promise<void> {
   const { root } = config;
   const { lookupTimeoutMs } = config.index;
   await using client = openRegistryClient(config, logger);
-  const overlayXattrs = config.mount.userxattr === "on" ? "user" : "trusted";
+  const overlayXattrs = usesUserXattrs(config) ? "user" : "trusted";
   await runImageWorker({ root, client, overlayXattrs, lookupTimeoutMs, logger });
+}
+
+/** One of the processes that make mounts; ends when its standard input does. */
+export async function mountHelper(): Promise<void> {
+  leaveSignals();
+  await runMountHelper();
 }
 
 /** The serving process of a trial mount, which reads no blob. */

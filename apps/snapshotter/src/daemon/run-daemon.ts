@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import { AppError, DisposeStack, type Logger } from "@soci-ts/core";
 import { snapshotsService } from "@soci-ts/containerd-api";
+import { AppError, DisposeStack, type Logger, silentMetrics } from "@soci-ts/core";
 import {
   callLocal,
   chooseDoor,
@@ -19,11 +19,18 @@ import { createLogger } from "../logger.ts";
 import { createMetrics } from "../metrics.ts";
 import { snapshotsHandlers } from "../services/snapshots.ts";
 import type { Session } from "../session.ts";
-import { serveAtSocket, type SocketPlace } from "../socket.ts";
+import { type SocketPlace, serveAtSocket } from "../socket.ts";
 import { activatedSocket } from "../socket-activation.ts";
+import { collectMetrics } from "./collect-metrics.ts";
+import { controlHandlers } from "./control-handlers.ts";
 import type { Daemon } from "./daemon.ts";
+import { MeteredLayers } from "./metered-layers.ts";
+import { notifySystemd } from "./notify-systemd.ts";
 import { processCommand } from "./processes.ts";
 import { RecentErrors } from "./recent-errors.ts";
+import { trustText } from "./trust.ts";
+import { usesUserXattrs } from "./user-xattrs.ts";
+import { failureListener, meteredSnapshots } from "./watch-calls.ts";
 
 /**
  * Runs the daemon until the session's signal aborts, or `drain` is called. Lazy mounts that containers use live on when it ends, and the next
@@ -41,7 +48,7 @@ export async function runDaemon(session: Session): Promise<void> {
     const daemon = await openDaemon({ session, config, logger, errors }, stack);
     await serve(daemon, stack, () => ended.abort());
     logger.info("ready", { address: config.address, root: config.root, door: daemon.door.door });
-    notifySystemd(config);
+    notifySystemd(config, logger);
     if (!signal.aborted) await once(signal, "abort");
     logger.info("ending");
   } finally {
@@ -88,14 +95,28 @@ async function openDaemon(parts: OpenParts, stack: DisposeStack): Promise<Daemon
     }),
   );
   const userxattr = usesUserXattrs(config);
-  const idMapped = new HelperIdMappedMounts(helper);
+  const idMapped = {
+    mount: (...args: Parameters<typeof helper.idMap>) => helper.idMap(...args),
+    unmount: (target: string) => helper.unmount(target, { detach: true }),
+  };
+  const metered = new MeteredLayers(layers, metrics);
   const snapshots = stack.use(
-    await openSnapshots({ root, database, layers, idMapped, userxattr, logger, metrics }),
+    await openSnapshots({
+      root,
+      database,
+      layers: metered,
+      idMapped,
+      userxattr,
+      logger,
+      metrics: silentMetrics,
+    }),
   );
-  layers.referencedBy(() => snapshots.layers());
+  layers.referencedBy(() => snapshots.layersInUse());
   const startedAt = new Date();
   const { version } = session;
-  return { config, version, startedAt, door, layers, snapshots, metrics, errors, logger };
+  const fallbacks = (): ReturnType<MeteredLayers["fallbacks"]> => metered.fallbacks();
+  const own = { config, version, startedAt, door, layers, snapshots, fallbacks };
+  return { ...own, metrics, errors, logger };
 }
 
 async function serve(daemon: Daemon, stack: DisposeStack, end: () => void): Promise<void> {
@@ -103,15 +124,20 @@ async function serve(daemon: Daemon, stack: DisposeStack, end: () => void): Prom
   const { controlSocket } = nodePaths(config.root);
   stack.use(await serveLocalCalls(controlSocket, controlHandlers(daemon, end), logger));
   const place = await socketPlace(config);
-  const onFailure = failureListener(metrics, logger);
-  const implementation = snapshotsHandlers(snapshots, onFailure);
+  collectMetrics(daemon);
+  const counted = meteredSnapshots(snapshots, metrics);
+  const implementation = snapshotsHandlers(counted, failureListener(logger));
   const { definition } = snapshotsService();
   stack.use(await serveAtSocket(place, [{ definition, implementation }]));
 }
 
 /** systemd's socket, if it handed one over; else the configured path. */
 async function socketPlace({ address, activation }: Config): Promise<SocketPlace> {
-  const { listenPid: LISTEN_PID, listenFds: LISTEN_FDS, listenFdNames: LISTEN_FDNAMES } = activation;
+  const {
+    listenPid: LISTEN_PID,
+    listenFds: LISTEN_FDS,
+    listenFdNames: LISTEN_FDNAMES,
+  } = activation;
   const fd = activatedSocket({ LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES }, process.pid, "snapshots");
   if (fd !== undefined) return { kind: "descriptor", fd };
   await mkdir(dirname(address), { recursive: true, mode: 0o755 });

@@ -193,6 +193,31 @@ export class Metastore {
       .map(recordOf);
   }
 
+  /** Snapshots that came of a Prepare for an image layer, oldest first. */
+  imageLayers(): readonly SnapshotRecord[] {
+    return this.#database
+      .prepare<SnapshotRow>(`${SELECT} WHERE s.story IS NOT NULL ORDER BY s.id`)
+      .all()
+      .map(recordOf);
+  }
+
+  /** Active snapshots and views, oldest first. */
+  open(): readonly SnapshotRecord[] {
+    return this.#database
+      .prepare<SnapshotRow>(`${SELECT} WHERE s.kind <> 'committed' ORDER BY s.id`)
+      .all()
+      .map(recordOf);
+  }
+
+  /** How many snapshots there are of each kind. */
+  countByKind(): Readonly<Record<SnapshotKind, number>> {
+    const sql = "SELECT kind, count(*) AS n FROM snapshot GROUP BY kind";
+    const rows = this.#database.prepare<{ kind: SnapshotKind; n: number }>(sql).all();
+    const counts = { active: 0, view: 0, committed: 0 };
+    for (const { kind, n } of rows) counts[kind] = n;
+    return counts;
+  }
+
   /** Up to `limit` snapshots with numbers above `afterId`, in order. */
   page(afterId: number, limit: number): readonly SnapshotRecord[] {
     return this.#database

@@ -23,6 +23,7 @@ import type {
   NodeLayers,
   PrepareOutcome,
   SnapshotInfo,
+  SnapshotKind,
   SnapshotService,
   UpdateMask,
   Usage,
@@ -215,6 +216,28 @@ export class Snapshots implements SnapshotService {
   /** Snapshots that were asked for under an image's name, oldest first. */
   findByImage(imageReference: string): readonly SnapshotRecord[] {
     return this.#parts.metastore.findByImage(imageReference);
+  }
+
+  /** Snapshots that came of a Prepare for an image layer, oldest first. */
+  imageLayers(): readonly SnapshotRecord[] {
+    return this.#parts.metastore.imageLayers();
+  }
+
+  /** How many snapshots there are of each kind. */
+  countByKind(): Readonly<Record<SnapshotKind, number>> {
+    return this.#parts.metastore.countByKind();
+  }
+
+  /** Keys of active snapshots and views, by the lazy layers that they stand on. */
+  users(): ReadonlyMap<number, readonly string[]> {
+    const users = new Map<number, string[]>();
+    for (const record of this.#parts.metastore.open()) {
+      for (const { layer } of this.#parts.metastore.chain(record)) {
+        if (layer === undefined) continue;
+        users.set(layer, [...(users.get(layer) ?? []), record.name]);
+      }
+    }
+    return users;
   }
 
   /** The lazy layers that snapshots are; no others are of use. */

@@ -18,7 +18,7 @@ import {
   unmount,
 } from "@soci-ts/linux";
 import type { ErofsDoor, ErofsLayerMount } from "../erofs-mount.ts";
-import { LayerFileSystem, type LayerSlot } from "../layer-file-system.ts";
+import { fixedSlots, LayerFileSystem, type LayerSlot } from "../layer-file-system.ts";
 import { TINY_CONTENTS, type TinyLayer, writeTinyLayer } from "../testing/tiny-layer.ts";
 import { type MountHelper, type MountHelperOptions, startMountHelper } from "./mount-helper.ts";
 
@@ -189,7 +189,7 @@ describe("MountHelper", { skip }, () => {
       await mkdir(fuse);
       const fd = openFuseDevice();
       await fuseMount({ fd, target: fuse, source: "soci-test" });
-      const handler = new LayerFileSystem(await slotsOf(layer));
+      const handler = new LayerFileSystem(fixedSlots(await slotsOf(layer)));
       const serving = new FuseSession({ channel: deviceChannel(fd), handler }).run();
       try {
         const devices = [join(fuse, "d0"), join(fuse, "d1")];
