@@ -29,7 +29,7 @@ export async function bindSocketFile(server: Server, path: string): Promise<Sock
   checkPath(path);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await removeStaleSocket(path);
-  const privateDirectory = await mkdtemp(join(dirname(path), "."));
+  const privateDirectory = await mkdtemp(`${dirname(path)}/.`);
   try {
     const privatePath = join(privateDirectory, "s");
     server.listen(privatePath);

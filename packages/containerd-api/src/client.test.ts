@@ -150,6 +150,18 @@ test("where nobody listens, calls fail as unavailable", async () => {
   });
 });
 
+test("a client that is closed refuses calls", async () => {
+  const usage = async () => ({ size: 1 });
+  await withServer({ usage }, async (client) => {
+    await client.snapshots.usage({ key: "k" });
+    await client[Symbol.asyncDispose]();
+    await client[Symbol.asyncDispose]();
+    await assert.rejects(client.snapshots.usage({ key: "k" }), {
+      code: "failed_precondition",
+    });
+  });
+});
+
 test("openContainerd() refuses what can't be a socket's path", () => {
   for (const path of ["relative.sock", `/${"x".repeat(107)}`, "/a\0b"]) {
     assert.throws(() => openContainerd(path, { namespace: "default" }), {

@@ -126,7 +126,7 @@ async function sendAll(
   call.end();
 }
 
-/** containerd's own status, which kubelet reads codes and details from; it must not become one of ours. */
+/** containerd's own status, which kubelet reads codes and details from; it must not become one of ours. Without one it is our own abort. */
 function statusOf({ code, details, metadata }: Partial<ServiceError>): Partial<StatusObject> {
   return {
     code: typeof code === "number" ? code : status.CANCELLED,
