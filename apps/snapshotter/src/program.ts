@@ -85,9 +85,10 @@ function addDaemonCommands(program: Command, runner: Runner): void {
     .action(async (image: string, options: { dryRun?: boolean }) =>
       runner(async (session) => {
         const config = session.config();
-        await using containerd = await (await slots()).openRepair(config);
+        const { openRepair } = await import("./commands/open-repair.ts");
         const { repairImage, repairReport } = await import("./commands/repair.ts");
-        const { snapshotter } = config.containerd;
+        const { address, snapshotter } = config.containerd;
+        await using containerd = openRepair(address, snapshotter, session.signal);
         const isDryRun = options.dryRun === true;
         return repairReport(
           await repairImage(containerd, { image, snapshotter, isDryRun, signal: session.signal }),
