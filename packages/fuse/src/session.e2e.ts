@@ -29,10 +29,10 @@ class SampleMount {
   log = "";
   readonly #fd: number;
 
-  constructor() {
+  constructor(...args: readonly string[]) {
     const fd = openSync("/dev/fuse", "r+");
     this.#fd = fd;
-    this.server = this.#serve();
+    this.server = this.#serve(...args);
     const options =
       "fd=3,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,ro,max_read=1048576";
     const mounted = spawnSync(
@@ -47,13 +47,18 @@ class SampleMount {
 
   /** Ends the server and has another one go on with what it negotiated. */
   async replaceServer(): Promise<void> {
-    const negotiated = /^ready (.*)$/m.exec(this.log)?.[1];
+    const negotiated = /^negotiated (.*)$/m.exec(this.log)?.[1];
     assert.ok(negotiated !== undefined);
+    await this.#endServer();
+    this.log = "";
+    this.server = this.#serve(negotiated);
+  }
+
+  async #endServer(): Promise<void> {
+    if (this.server.exitCode !== null || this.server.signalCode !== null) return;
     const gone = once(this.server, "exit");
     this.server.kill("SIGKILL");
     await gone;
-    this.log = "";
-    this.server = this.#serve(negotiated);
   }
 
   #serve(...args: readonly string[]): ChildProcess {
@@ -96,7 +101,7 @@ describe("FuseSession over /dev/fuse", { skip }, () => {
   });
 
   it("negotiates and reports ready", async () => {
-    await mount.logged("ready ");
+    await mount.logged("ready\n");
   });
 
   it("shows attributes, device numbers and link counts", () => {
@@ -190,7 +195,7 @@ describe("FuseSession over /dev/fuse", { skip }, () => {
 
   it("ends when unmounted", async () => {
     const other = new SampleMount();
-    await other.logged("ready ");
+    await other.logged("ready\n");
     spawnSync("umount", [other.directory]);
     await other.logged("ended\n");
     await other.close();
@@ -199,7 +204,7 @@ describe("FuseSession over /dev/fuse", { skip }, () => {
   it("is taken over by another process, which answers what was in flight", async () => {
     const other = new SampleMount();
     try {
-      await other.logged("ready ");
+      await other.logged("ready\n");
       const reader = spawn(
         "dd",
         [`if=${other.path("bad")}`, "iflag=direct", "bs=4096", "skip=2", "count=1", "status=none"],
@@ -216,6 +221,19 @@ describe("FuseSession over /dev/fuse", { skip }, () => {
       assert.ok(BigInt(unique ?? 0) > 2n ** 63n, "it came again, marked as resent");
       assert.ok(readFileSync(other.path("big")).equals(Buffer.from(pattern(3_000_000))));
       assert.doesNotMatch(other.log, /^(INIT|OPEN) /m);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it("is taken over from one that ended before it had answered INIT", async () => {
+    const other = new SampleMount("die");
+    try {
+      await other.logged("negotiated ");
+      await other.replaceServer();
+      await other.logged("ready\n");
+      const { stdout } = spawnSync("cat", [other.path("one")], { timeout: 5000 });
+      assert.equal(stdout.toString(), "hard\n");
     } finally {
       await other.close();
     }

@@ -25,6 +25,11 @@ export interface FuseSessionOptions {
    * each of them hangs until its process is killed.
    */
   readonly negotiated?: Negotiated | undefined;
+  /**
+   * Told before the kernel's INIT is answered: what is kept here at once is there for a successor, however soon this process ends. One that
+   * ends between this and the answer has INIT sent again to its successor.
+   */
+  readonly onNegotiated?: (negotiated: Negotiated) => void;
   /** Told once, when the kernel's INIT has been answered or the connection was taken over: the mount can be used. */
   readonly onReady?: (negotiated: Negotiated) => void;
 }
@@ -126,8 +131,9 @@ export class FuseSession {
   #init(request: Extract<FuseRequest, { kind: "INIT" }>): void {
     const negotiated = negotiateInit(request.offer);
     this.#negotiated = negotiated;
+    this.#options.onNegotiated?.(negotiated);
     this.#reply(request.unique, 0, encodeInit(negotiated));
-    this.#options.onReady?.(negotiated);
+    if (this.#options.negotiated === undefined) this.#options.onReady?.(negotiated);
   }
 
   #takeOver(negotiated: Negotiated): void {

@@ -9,10 +9,10 @@ import { MemoryTree, sampleTree } from "./memory-tree.ts";
 /*
  * Serves the sample tree on descriptor 3 until it is unmounted, for the e2e test. Node 9 (`bad`) fails in its second 4 KiB and hangs
  * when asked for byte 8192. Every request is written to standard output. With what another process negotiated as argument, it takes the
- * connection over from that one, and nothing hangs.
+ * connection over from that one, and nothing hangs; with `die`, it ends before INIT is answered.
  */
-const [given] = process.argv.slice(2);
-const negotiated = given === undefined ? undefined : parseNegotiated(JSON.parse(given));
+const [given = "serve"] = process.argv.slice(2);
+const negotiated = given.startsWith("{") ? parseNegotiated(JSON.parse(given)) : undefined;
 
 class SampleTree extends MemoryTree {
   override read(nodeId: number, offset: number, length: number): Promise<Uint8Array> | Uint8Array {
@@ -27,7 +27,11 @@ const session = new FuseSession({
   channel: deviceChannel(3),
   handler: new SampleTree(nodes),
   negotiated,
-  onReady: (agreed) => writeSync(1, `ready ${JSON.stringify(agreed)}\n`),
+  onNegotiated: (agreed) => {
+    writeSync(1, `negotiated ${JSON.stringify(agreed)}\n`);
+    if (given === "die") process.kill(process.pid, "SIGKILL");
+  },
+  onReady: () => writeSync(1, "ready\n"),
   logger: {
     debug: (_, fields) => writeSync(1, `${fields?.["request"]}\n`),
     info: () => {},
