@@ -54,7 +54,7 @@ function addDaemonCommands(program: Command, runner: Runner): void {
     .addHelpText("after", example("soci-snapshotter status"))
     .action(async () =>
       runner(async (session) => {
-        await using control = await (await slots()).openControl(session.config());
+        await using control = (await slots()).controlClient(session.config());
         return (await import("./commands/status.ts")).statusReport(await control.status());
       }),
     );
@@ -68,7 +68,7 @@ function addDaemonCommands(program: Command, runner: Runner): void {
     .addHelpText("after", example("soci-snapshotter explain registry.example/app:v1"))
     .action(async (subject: string) =>
       runner(async (session) => {
-        await using control = await (await slots()).openControl(session.config());
+        await using control = (await slots()).controlClient(session.config());
         const document = await control.explain(subject);
         return (await import("./commands/explain.ts")).explainReport(document);
       }),
@@ -104,7 +104,7 @@ function addDaemonCommands(program: Command, runner: Runner): void {
     .addHelpText("after", example("soci-snapshotter drain"))
     .action(async () =>
       runner(async (session) => {
-        await using control = await (await slots()).openControl(session.config());
+        await using control = (await slots()).controlClient(session.config());
         const { left } = await control.drain();
         const text = left.length === 0 ? "drained" : `still in use, and left:\n${left.join("\n")}`;
         return {
@@ -171,18 +171,19 @@ function addHiddenCommands(program: Command, runner: Runner): void {
       .allowUnknownOption()
       .addHelpText("after", example(`soci-snapshotter ${name}`))
       .action(async (args: string[]) => runner(quietly((session) => run(session, args))));
-  add("keeper", "The process that holds /dev/fuse.", async (session, args) =>
-    (await slots()).runKeeper(session, args),
+  add("keeper", "The process that holds /dev/fuse.", async (session) =>
+    (await slots()).keeper(session),
   );
-  add("serve-layers", "The process that answers the kernel's reads.", async (session, args) =>
-    (await slots()).runServeLayers(session, args),
+  add("serve-layers", "The process that answers the kernel's reads.", async (session) =>
+    (await slots()).layerServer(session),
   );
-  add("image-worker", "The process that indexes layers.", async (session, args) =>
-    (await slots()).runImageWorker(session, args),
+  add("image-worker", "The process that indexes layers.", async (session) =>
+    (await slots()).imageWorker(session),
   );
-  add("mount-helper", "The process that makes mounts.", async (session, args) =>
-    (await slots()).runMountHelper(session, args),
+  add("serve-mount", "The serving process of a trial mount.", async (session, args) =>
+    (await slots()).trialServer(session, args),
   );
+  add("mount-helper", "The process that makes mounts.", async () => (await slots()).mountHelper());
 }
 
 /** An action that prints nothing. */

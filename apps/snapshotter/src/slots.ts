@@ -1,38 +1,4 @@
-import { AppError } from "@soci-ts/core";
-import type { Config } from "./config.ts";
-import type { ControlClient } from "./documents.ts";
-import type { Session } from "./session.ts";
-
-/** Runs the daemon; resolves when it has ended cleanly. */
-export async function runDaemon(session: Session): Promise<void> {
-  await missing(session.config(), "run the daemon");
-}
-
-/** Connects to the control socket of the running daemon. */
-export async function openControl(config: Config): Promise<ControlClient> {
-  return await missing(config, "reach the daemon");
-}
-
-/** The process that holds `/dev/fuse`. `args`: what stands behind its name on the command line. */
-export async function runKeeper(session: Session, args: readonly string[]): Promise<void> {
-  await missing(session.config(), `run the keeper (${args.join(" ")})`);
-}
-
-/** The process that answers the kernel's reads. */
-export async function runServeLayers(session: Session, args: readonly string[]): Promise<void> {
-  await missing(session.config(), `serve layers (${args.join(" ")})`);
-}
-
-/** The process that indexes layers. */
-export async function runImageWorker(session: Session, args: readonly string[]): Promise<void> {
-  await missing(session.config(), `index layers (${args.join(" ")})`);
-}
-
-/** The process that makes mounts. */
-export async function runMountHelper(session: Session, args: readonly string[]): Promise<void> {
-  await missing(session.config(), `make mounts (${args.join(" ")})`);
-}
-
-async function missing(config: Config, doing: string): Promise<never> {
-  throw new AppError("unimplemented", `Cannot ${doing} below ${config.root}: not in this build`);
-}
+// What the command tree loads when it is about to run one of them.
+export { controlClient } from "./daemon/control.ts";
+export { imageWorker, keeper, layerServer, mountHelper, trialServer } from "./daemon/roles.ts";
+export { runDaemon } from "./daemon/run-daemon.ts";
