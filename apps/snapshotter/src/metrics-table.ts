@@ -46,7 +46,7 @@ const CODES = [
 
 /**
  * Every metric there is. No label has a digest, a name of an image or of a registry: the number of series is fixed.
- * `soci_layer_*` and `soci_registry_*` are counted inside the packages.
+ * `soci_snapshots_*`, `soci_layer_*` and `soci_registry_*` are counted inside the packages.
  */
 export const METRICS: Readonly<Record<string, MetricSpec>> = {
   soci_snapshotter_rpcs_total: {
@@ -121,6 +121,14 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
     type: "counter",
     help: "Counts that were given a name which is not in this table; want 0.",
   },
+  soci_snapshots_layers_lazy_total: {
+    type: "counter",
+    help: "Prepares of image layers that were answered with a snapshot that is there.",
+  },
+  soci_snapshots_layers_pulled_total: {
+    type: "counter",
+    help: "Prepares of image layers that were handed back to containerd.",
+  },
   soci_layer_requests_total: { type: "counter", help: "Requests for ranges of layers." },
   soci_layer_fetched_bytes_total: {
     type: "counter",
@@ -152,6 +160,10 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
   },
   soci_registry_requests_total: { type: "counter", help: "Requests to registries." },
   soci_registry_received_bytes_total: { type: "counter", help: "Bytes of bodies from registries." },
+  soci_registry_host_failures_total: {
+    type: "counter",
+    help: "Hosts of a registry (mirrors) that failed, so that the next one was asked.",
+  },
   soci_registry_retries_total: {
     type: "counter",
     help: "Requests to registries that were made again after a failure.",
