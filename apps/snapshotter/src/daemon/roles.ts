@@ -1,5 +1,6 @@
 import { AppError } from "@soci-ts/core";
 import {
+  nodePaths,
   runImageWorker,
   runKeeper,
   runMountHelper,
@@ -8,6 +9,7 @@ import {
 } from "@soci-ts/snapshotter";
 import { createLogger } from "../logger.ts";
 import type { Session } from "../session.ts";
+import { holdRoot } from "./hold-root.ts";
 import { processCommand } from "./processes.ts";
 import { blobsFrom, openRegistryClient } from "./registry.ts";
 import { usesUserXattrs } from "./user-xattrs.ts";
@@ -18,6 +20,7 @@ export async function keeper(session: Session): Promise<void> {
   const config = session.config();
   const logger = createLogger(config.logLevel, { process: "keeper" });
   const { root } = config;
+  await using _hold = await holdRoot(root, nodePaths(root).keeperSocket);
   await runKeeper({ root, server: processCommand(config, "serve-layers"), logger });
 }
 

@@ -2,9 +2,8 @@ import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { snapshotsService } from "@soci-ts/containerd-api";
-import { AppError, DisposeStack, type Logger, silentMetrics } from "@soci-ts/core";
+import { DisposeStack, type Logger, silentMetrics } from "@soci-ts/core";
 import {
-  callLocal,
   chooseDoor,
   nodePaths,
   openMetastore,
@@ -24,6 +23,7 @@ import { activatedSocket } from "../socket-activation.ts";
 import { collectMetrics } from "./collect-metrics.ts";
 import { controlHandlers } from "./control-handlers.ts";
 import type { Daemon } from "./daemon.ts";
+import { holdRoot } from "./hold-root.ts";
 import { MeteredLayers } from "./metered-layers.ts";
 import { notifySystemd } from "./notify-systemd.ts";
 import { processCommand } from "./processes.ts";
@@ -67,8 +67,8 @@ async function openDaemon(parts: OpenParts, stack: DisposeStack): Promise<Daemon
   const { session, config, logger, errors } = parts;
   const { root } = config;
   await mkdir(root, { recursive: true, mode: 0o700 });
-  await refuseSecondDaemon(config);
   const paths = nodePaths(root);
+  stack.use(await holdRoot(root, paths.daemonSocket));
   const metrics = createMetrics();
   const store = stack.use(await openStore(paths.store));
   const database = openMetastore(root, { logger });
@@ -142,15 +142,4 @@ async function socketPlace({ address, activation }: Config): Promise<SocketPlace
   if (fd !== undefined) return { kind: "descriptor", fd };
   await mkdir(dirname(address), { recursive: true, mode: 0o755 });
   return { kind: "path", path: address };
-}
-
-/** The root has one owner: two daemons would number layers and snapshots over each other. */
-async function refuseSecondDaemon({ root }: Config): Promise<void> {
-  const { controlSocket } = nodePaths(root);
-  const other = await callLocal(controlSocket, "ping", null, {
-    signal: AbortSignal.timeout(5000),
-  }).catch(() => undefined); // nobody listens: the root is free
-  if (other === undefined) return;
-  const state = `process ${String(other)} has it, want another --root`;
-  throw new AppError("failed_precondition", `Cannot run a daemon on "${root}": ${state}`);
 }

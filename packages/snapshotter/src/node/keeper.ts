@@ -36,7 +36,9 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   const { logger } = options;
   const paths = nodePaths(options.root);
   for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"]) process.on(signal, () => {});
-  await mkdir(paths.root, { recursive: true, mode: 0o700 });
+  for (const path of [paths.root, paths.runtime]) {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  }
   const other = await runningKeeper(paths);
   if (other !== undefined) {
     const state = `process ${other.pid} does, want one for "${paths.root}"`;

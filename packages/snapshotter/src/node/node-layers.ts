@@ -52,7 +52,7 @@ const PROMISE_MS = 30_000;
  */
 export async function openNodeLayers(options: NodeLayersOptions): Promise<LazyNodeLayers> {
   const paths = nodePaths(options.root);
-  for (const path of [paths.slots, paths.mounts]) {
+  for (const path of [paths.runtime, paths.slots, paths.mounts]) {
     await mkdir(path, { recursive: true, mode: 0o700 });
   }
   await rm(paths.incoming, { recursive: true, force: true });

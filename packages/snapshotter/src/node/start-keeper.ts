@@ -10,6 +10,9 @@ import type { NodePaths } from "./node-paths.ts";
 const START_TIMEOUT_MS = 20_000;
 const POLL_MS = 20;
 
+/** A keeper that ended at once may have found another one that has only just started. */
+const OTHER_KEEPER_MS = 3000;
+
 /** A log that has grown beyond this is begun anew. */
 const MAX_LOG_BYTES = 16 * 2 ** 20;
 
@@ -25,15 +28,17 @@ export async function ensureKeeper(
 ): Promise<void> {
   const isThere = (await runningKeeper(paths)) !== undefined;
   const child = isThere ? undefined : startDetached(paths, command);
-  const deadline = Date.now() + START_TIMEOUT_MS;
+  let deadline = Date.now() + START_TIMEOUT_MS;
+  child?.once("exit", () => {
+    deadline = Math.min(deadline, Date.now() + OTHER_KEEPER_MS);
+  });
   for (;;) {
     try {
       await callLocal(paths.layersSocket, "stats", null, options);
       return;
     } catch (error) {
       options.signal?.throwIfAborted();
-      const isOver = Date.now() > deadline || (child !== undefined && child.exitCode !== null);
-      if (isOver) throw keeperError(paths, error);
+      if (Date.now() > deadline) throw keeperError(paths, error);
     }
     await delay(POLL_MS, options.signal);
   }
