@@ -2,6 +2,7 @@ export { type ChooseDoorOptions, chooseDoor, type DoorChoice } from "./doors.ts"
 export { type MountedImage, type MountImageOptions, mountImage } from "./mount-image.ts";
 export type { Door, JsonValue } from "./mount-record.ts";
 export type { MountStats } from "./mount-stats.ts";
+export { idMappedMounts } from "./node/id-mapped-mounts.ts";
 export { MountHelper, type MountHelperOptions, startMountHelper } from "./node/mount-helper.ts";
 export type { HelperCommand } from "./node/mount-helper-process.ts";
 export { runMountHelper } from "./node/run-mount-helper.ts";
