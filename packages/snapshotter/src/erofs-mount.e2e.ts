@@ -34,7 +34,14 @@ describe("mountErofsLayer()", { skip }, () => {
     door: ErofsLayerMount["door"],
     changed: Partial<ErofsLayerMount> = {},
   ): ErofsLayerMount => ({
-    ...{ door, ...layer, target, layerDigest: "sha256:abc", readAhead: "off" },
+    ...{
+      door,
+      source: layer.source,
+      devices: layer.devices,
+      target,
+      layerDigest: "sha256:abc",
+      readAhead: "off",
+    },
     ...changed,
   });
 

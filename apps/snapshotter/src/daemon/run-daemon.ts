@@ -5,6 +5,7 @@ import { snapshotsService } from "@soci-ts/containerd-api";
 import { DisposeStack, type Logger, silentMetrics } from "@soci-ts/core";
 import {
   chooseDoor,
+  idMappedMounts,
   nodePaths,
   openMetastore,
   openNodeLayers,
@@ -95,10 +96,7 @@ async function openDaemon(parts: OpenParts, stack: DisposeStack): Promise<Daemon
     }),
   );
   const userxattr = usesUserXattrs(config);
-  const idMapped = {
-    mount: (...args: Parameters<typeof helper.idMap>) => helper.idMap(...args),
-    unmount: (target: string) => helper.unmount(target, { detach: true }),
-  };
+  const idMapped = idMappedMounts(helper);
   const metered = new MeteredLayers(layers, metrics);
   const snapshots = stack.use(
     await openSnapshots({

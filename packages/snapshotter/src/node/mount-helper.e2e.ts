@@ -6,19 +6,10 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { bytesSource, type Digest, delay } from "@soci-ts/core";
-import { deviceChannel, FuseSession } from "@soci-ts/fuse";
-import {
-  findMount,
-  fuseMount,
-  listLoopDevices,
-  openFuseDevice,
-  probeKernel,
-  readMountTable,
-  unmount,
-} from "@soci-ts/linux";
+import { delay } from "@soci-ts/core";
+import { findMount, listLoopDevices, probeKernel, readMountTable, unmount } from "@soci-ts/linux";
 import type { ErofsDoor, ErofsLayerMount } from "../erofs-mount.ts";
-import { fixedSlots, LayerFileSystem, type LayerSlot } from "../layer-file-system.ts";
+import { serveHere } from "../testing/serve-here.ts";
 import { TINY_CONTENTS, type TinyLayer, writeTinyLayer } from "../testing/tiny-layer.ts";
 import { type MountHelper, type MountHelperOptions, startMountHelper } from "./mount-helper.ts";
 
@@ -82,7 +73,14 @@ describe("MountHelper", { skip }, () => {
   });
 
   const requestOf = (door: ErofsDoor, changed: Partial<ErofsLayerMount> = {}): ErofsLayerMount => ({
-    ...{ door, ...layer, target, layerDigest: "sha256:abc", readAhead: "off" },
+    ...{
+      door,
+      source: layer.source,
+      devices: layer.devices,
+      target,
+      layerDigest: "sha256:abc",
+      readAhead: "off",
+    },
     ...changed,
   });
   const loops = (): number =>
@@ -187,10 +185,7 @@ describe("MountHelper", { skip }, () => {
     it(`mounts over a FUSE that the caller serves itself (${door})`, async () => {
       const fuse = join(directory, "f");
       await mkdir(fuse);
-      const fd = openFuseDevice();
-      await fuseMount({ fd, target: fuse, source: "soci-test" });
-      const handler = new LayerFileSystem(fixedSlots(await slotsOf(layer)));
-      const serving = new FuseSession({ channel: deviceChannel(fd), handler }).run();
+      const { ended } = await serveHere(layer, fuse);
       try {
         const devices = [join(fuse, "d0"), join(fuse, "d1")];
         await helper.mountErofs(requestOf(door, { source: join(fuse, "m0"), devices }));
@@ -199,20 +194,10 @@ describe("MountHelper", { skip }, () => {
       } finally {
         await helper.unmount(target, { detach: true });
         await helper.unmount(fuse, { detach: true });
-        await serving;
+        await ended;
       }
       assert.ok(existsSync(target));
       assert.equal(loops(), 0);
     });
   }
 });
-
-async function slotsOf({ source, devices }: TinyLayer): Promise<readonly LayerSlot[]> {
-  const digest = `sha256:${"0".repeat(64)}` as Digest;
-  const image = await readFile(source);
-  const slots: LayerSlot[] = [];
-  for (const path of devices) {
-    slots.push({ digest, image, data: bytesSource(await readFile(path)), deviceSlots: [0, 1] });
-  }
-  return slots;
-}

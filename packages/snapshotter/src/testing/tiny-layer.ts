@@ -5,7 +5,9 @@ import { type ErofsDirectory, encodeErofs } from "@soci-ts/erofs";
 
 /** A metadata image and its devices, as files. */
 export interface TinyLayer {
+  /** The image, padded with zeros to whole pages. */
   readonly source: string;
+  readonly image: Uint8Array;
   readonly devices: readonly string[];
 }
 
@@ -43,5 +45,5 @@ export async function writeTinyLayer(directory: string): Promise<TinyLayer> {
   const source = join(directory, "image");
   const image = encodeErofs(root, { devices, uuid: new Uint8Array(16) });
   await writeFile(source, Buffer.concat([image, Buffer.alloc(4096 - (image.length % 4096))]));
-  return { source, devices: devices.map(({ path }) => path) };
+  return { source, image, devices: devices.map(({ path }) => path) };
 }
