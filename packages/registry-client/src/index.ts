@@ -1,7 +1,17 @@
+export { type CertsDirOptions, certsDirHosts } from "./certs-dir.ts";
 export { RegistryClient, type RegistryClientOptions } from "./client.ts";
 export { type CredentialFilesOptions, loadCredentials } from "./credential-files.ts";
-export type { Credential, CredentialSource } from "./credentials.ts";
+export type { Credential, CredentialSource, FindCredentialOptions } from "./credentials.ts";
 export { RegistryError, type SpecError } from "./errors.ts";
+export type {
+  ClientPair,
+  HostCapability,
+  HostConfig,
+  HostConnection,
+  HostsConfig,
+  HostsSource,
+  HostUrl,
+} from "./hosts.ts";
 export type { FetchedManifest, ManifestName, PushedManifest } from "./manifests.ts";
 export type { ProxySettings } from "./proxy.ts";
 export type { BlobContent, PushBlobOptions, PushedBlob } from "./push-blob.ts";
