@@ -109,7 +109,7 @@ class HostsReader {
   }
 
   #url(text: string, overridePath: boolean, name: string): HostUrl | undefined {
-    const spelled = text.startsWith("http") ? text : `https://${text}`;
+    const spelled = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`;
     const url = URL.canParse(spelled) ? new URL(spelled) : undefined;
     const problem = urlProblem(url);
     if (url === undefined || problem !== undefined) {
@@ -229,9 +229,12 @@ function urlProblem(url: URL | undefined): string | undefined {
   return url.search === "" && url.hash === "" ? undefined : "has a query or a fragment";
 }
 
-/** A key that may be a URL with a password in it. */
+/** A key that may be a URL with a password or a signature in it. */
 function shownKey(text: string): string {
-  return text.slice(0, 256).replace(/\/\/[^/]*@/, "//");
+  return text
+    .slice(0, 256)
+    .replace(/[?#].*$/s, "")
+    .replace(/\/\/[^/]*@/, "//");
 }
 
 function shown(text: string): string {
