@@ -1,4 +1,10 @@
 export {
+  type ContainerdNode,
+  type ContainerdNodeOptions,
+  startContainerdNode,
+} from "./containerd-node.ts";
+export { type ContainerdPrograms, findContainerds } from "./containerd-programs.ts";
+export {
   buildDebianImage,
   type DebianImageOptions,
   debianSkipReason,
@@ -8,6 +14,7 @@ export {
   type BuiltImage,
   type BuiltLayerBlob,
   gzipLayer,
+  type ImageRunConfig,
   type LayoutDescriptor,
   layerOf,
   type PlacedLayer,
@@ -16,6 +23,7 @@ export {
   writeImage,
   writeLayout,
 } from "./layout.ts";
+export { killNaming, mountsBelow, processesNaming, unmountBelow } from "./leftovers.ts";
 export {
   type CommandResult,
   command,
