@@ -29,8 +29,15 @@ export const PAUSE: NodeImage = {
   command: ["/bin/busybox", "true"],
 };
 
+const NGINX_CONFIG = [
+  "daemon off; user root; pid /run/nginx.pid; error_log stderr;",
+  "events {}",
+  "http { access_log off; server { listen unix:/run/web.sock; root /app; } }",
+  "",
+].join("\n");
+
 /** Small images, for tests. */
-export const SMALL_IMAGES = {
+export const SMALL_IMAGES: Readonly<Record<"python" | "nginx", NodeImage>> = {
   python: {
     name: "small-python",
     recipe: {
@@ -45,19 +52,14 @@ export const SMALL_IMAGES = {
     recipe: {
       packages: ["nginx-light"],
       extra: {
-        "app/nginx.conf": [
-          "daemon off; user root; pid /tmp/nginx.pid; error_log stderr;",
-          "events {}",
-          "http { access_log off; server { listen unix:/run/unused.sock; root /app; } }",
-          "",
-        ].join("\n"),
+        "app/nginx.conf": NGINX_CONFIG,
         "app/index.html": "hello from nginx\n",
       },
       gzipLevel: 4,
     },
     command: ["/usr/sbin/nginx", "-V"],
   },
-} as const satisfies Readonly<Record<string, NodeImage>>;
+};
 
 /** The layout of an image, built unless a run before has built it from the same recipe. */
 export async function imageLayout(image: NodeImage): Promise<BuiltImage> {

@@ -92,16 +92,19 @@ async function unpackPackages(
   return wanted;
 }
 
-/** Names of the packages and of all that they depend on; virtual ones, which `apt-cache` shows in angle brackets, are left out. */
+/** Names of the packages and of all that apt would install with them on a machine that has nothing. */
 async function dependencyClosure(names: readonly string[]): Promise<string[]> {
-  const skip = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"];
-  const { stdout } = await command("apt-cache", [
-    "depends",
-    "--recurse",
-    ...skip.map((kind) => `--no-${kind}`),
+  const options = [
+    "Dir::State::status=/dev/null",
+    "Dir::Cache::pkgcache=",
+    "Dir::Cache::srcpkgcache=",
+  ];
+  const { stdout } = await command("apt-get", [
+    ...options.flatMap((option) => ["-o", option]),
+    ...["--simulate", "--no-install-recommends", "install"],
     ...(await versioned(names)),
   ]);
-  return [...new Set(stdout.split("\n").filter((line) => /^[a-z0-9][^:]*$/.test(line)))].sort();
+  return [...stdout.matchAll(/^Inst (\S+)/gm)].map((match) => match[1] ?? "").sort();
 }
 
 /** `NAME=VERSION` of each, with the newest version that a repository has: the installed one may have come from elsewhere. */
