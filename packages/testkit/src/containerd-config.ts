@@ -15,6 +15,8 @@ export interface ContainerdConfig {
 const CRI = 'plugins."io.containerd.grpc.v1.cri"';
 const IMAGES = 'plugins."io.containerd.cri.v1.images"';
 const RUNTIME = 'plugins."io.containerd.cri.v1.runtime"';
+/** Where root has no CAP_SYS_RESOURCE, a sandbox can't lower its score. */
+const RESTRICT_OOM_SCORE = "  restrict_oom_score_adj = true";
 
 /** Config of a containerd 1.6 or 1.7, with CRI and no network of its own. */
 export function containerdConfig1(config: ContainerdConfig): string {
@@ -24,6 +26,7 @@ export function containerdConfig1(config: ContainerdConfig): string {
     `[${CRI}]`,
     `  sandbox_image = ${quote(config.sandboxImage)}`,
     '  stream_server_port = "0"',
+    RESTRICT_OOM_SCORE,
     `[${CRI}.containerd]`,
     `  snapshotter = ${quote(config.snapshotter)}`,
     "  disable_snapshot_annotations = false",
@@ -47,6 +50,8 @@ export function containerdConfig2(config: ContainerdConfig): string {
     `  sandbox = ${quote(config.sandboxImage)}`,
     `[${IMAGES}.registry]`,
     `  config_path = ${quote(config.registryConfig)}`,
+    `[${RUNTIME}]`,
+    RESTRICT_OOM_SCORE,
     `[${RUNTIME}.containerd.runtimes.runc]`,
     '  runtime_type = "io.containerd.runc.v2"',
     '[[plugins."io.containerd.transfer.v1.local".unpack_config]]',
