@@ -42,7 +42,7 @@ export const SMALL_IMAGES: Readonly<Record<"python" | "nginx", NodeImage>> = {
     name: "small-python",
     recipe: {
       packages: ["python3-minimal"],
-      extra: { "app/hello.py": 'import json, os\nprint(json.dumps({"uid": os.getuid()}))\n' },
+      extra: { "app/hello.py": 'import os, re\nprint("uid", os.getuid(), flush=True)\n' },
       gzipLevel: 4,
     },
     command: ["/usr/bin/python3", "/app/hello.py"],

@@ -15,8 +15,8 @@ export interface ContainerdNodeOptions {
   readonly proxy?: { readonly socket: string; readonly root: string };
   /** Reference of the image that pod sandboxes run. */
   readonly sandboxImage: string;
-  /** Names of registries, as references have them, and the `host:port` on the loopback where each answers with plain HTTP. */
-  readonly registries: Readonly<Record<string, string>>;
+  /** Folder of `hosts.toml` files, see {@link writeRegistryHosts}. */
+  readonly registryConfig: string;
 }
 
 /** A containerd with CRI, folders and socket of its own; no network but the host's. */
@@ -26,8 +26,6 @@ export interface ContainerdNode extends AsyncDisposable {
   readonly pid: number;
   /** Folder of all its files; tests may put theirs below `work/`. */
   readonly root: string;
-  /** Folder of `hosts.toml` files, for clients that pull themselves. */
-  readonly registryConfig: string;
   /** Runs `ctr` in a namespace and answers what it printed. */
   ctr(namespace: string, ...args: readonly string[]): Promise<string>;
   /** What containerd has logged. */
@@ -39,12 +37,10 @@ export async function startContainerdNode(options: ContainerdNodeOptions): Promi
   const root = await mkdtemp(join(tmpdir(), "soci-node-"));
   await chmod(root, 0o711); // users of a container pass through
   const socket = join(root, "c.sock");
-  const registryConfig = join(root, "certs.d");
   await mkdir(join(root, "work"));
-  await writeHosts(registryConfig, options.registries);
   const { programs, snapshotter } = options;
   const write = programs.version.startsWith("1.") ? containerdConfig1 : containerdConfig2;
-  const config = write({ root, socket, registryConfig, ...options });
+  const config = write({ root, socket, ...options });
   await writeFile(join(root, "config.toml"), config);
   const logFile = join(root, "containerd.log");
   const output = openSync(logFile, "a");
@@ -84,14 +80,14 @@ export async function startContainerdNode(options: ContainerdNodeOptions): Promi
     snapshotter,
     pid: child.pid ?? 0,
     root,
-    registryConfig,
     ctr,
     log,
     [Symbol.asyncDispose]: close,
   };
 }
 
-async function writeHosts(
+/** Writes `hosts.toml` files that say at which `host:port` of the loopback registries of these names answer, with plain HTTP. */
+export async function writeRegistryHosts(
   folder: string,
   registries: Readonly<Record<string, string>>,
 ): Promise<void> {

@@ -2,6 +2,7 @@ export {
   type ContainerdNode,
   type ContainerdNodeOptions,
   startContainerdNode,
+  writeRegistryHosts,
 } from "./containerd-node.ts";
 export { type ContainerdPrograms, findContainerds } from "./containerd-programs.ts";
 export {
@@ -39,6 +40,11 @@ export {
   startEmbeddedRegistry,
 } from "./registries.ts";
 export { type LinkCounts, type LinkOptions, type SlowLink, startSlowLink } from "./slow-link.ts";
+export {
+  type RunningSnapshotter,
+  snapshotterMounts,
+  startSnapshotter,
+} from "./snapshotter.ts";
 export { buildTar, seededBytes, seededRandom, type TarItem } from "./tar-builder.ts";
 export { compareTrees, scanTree, type TreeEntry } from "./tree.ts";
 export {
