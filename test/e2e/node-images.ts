@@ -13,7 +13,7 @@ export const CACHE: string = fileURLToPath(new URL("../../.cache", import.meta.u
 export interface NodeImage {
   readonly name: string;
   readonly recipe: Omit<DebianImageOptions, "cache">;
-  /** Prints a line on standard output, and ends unless `serves`. */
+  /** Prints a line. */
   readonly command: readonly string[];
 }
 
@@ -28,13 +28,6 @@ export const PAUSE: NodeImage = {
   },
   command: ["/bin/busybox", "true"],
 };
-
-const NGINX_CONFIG = [
-  "daemon off; user root; pid /run/nginx.pid; error_log stderr;",
-  "events {}",
-  "http { access_log off; server { listen unix:/run/web.sock; root /app; } }",
-  "",
-].join("\n");
 
 /** Small images, for tests. */
 export const SMALL_IMAGES: Readonly<Record<"python" | "nginx", NodeImage>> = {
@@ -52,12 +45,13 @@ export const SMALL_IMAGES: Readonly<Record<"python" | "nginx", NodeImage>> = {
     recipe: {
       packages: ["nginx-light"],
       extra: {
-        "app/nginx.conf": NGINX_CONFIG,
         "app/index.html": "hello from nginx\n",
+        "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
+        "etc/group": "root:x:0:\n",
       },
       gzipLevel: 4,
     },
-    command: ["/usr/sbin/nginx", "-V"],
+    command: ["/usr/sbin/nginx", "-v"],
   },
 };
 

@@ -7,6 +7,7 @@ import type { ContainerdNode } from "@soci-ts/testkit";
 /** Where an image is pulled from, and what it is called on the node. */
 export interface LabelPull {
   readonly namespace: string;
+  readonly snapshotter: string;
   /** `host:port` of a registry with plain HTTP. */
   readonly host: string;
   readonly repository: string;
@@ -46,14 +47,14 @@ interface Work {
 const LABEL = "containerd.io/snapshot/cri";
 const CHUNK_BYTES = 1024 * 1024;
 
-/** Pulls an image into a namespace of the node, with the node's snapshotter. */
+/** Pulls an image into a namespace of the node, with one of its snapshotters. */
 export async function pullWithLabels(node: ContainerdNode, pull: LabelPull): Promise<PulledImage> {
   await using containerd = openContainerd(node.socket, { namespace: pull.namespace });
   const lease = `pull-${randomUUID()}`;
   await containerd.leases.create({ id: lease, labels: {} });
   const work: Work = {
     containerd,
-    snapshotter: node.snapshotter,
+    snapshotter: pull.snapshotter,
     pull,
     base: `http://${pull.host}/v2/${pull.repository}`,
     call: { headers: { "containerd-lease": lease }, timeoutMs: 240_000 },

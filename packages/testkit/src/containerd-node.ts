@@ -44,10 +44,14 @@ export async function startContainerdNode(options: ContainerdNodeOptions): Promi
   await writeFile(join(root, "config.toml"), config);
   const logFile = join(root, "containerd.log");
   const output = openSync(logFile, "a");
-  const child = startChild(programs.containerd, ["--config", join(root, "config.toml")], {
-    stdio: ["ignore", output, output],
-    env: { PATH: programs.searchPath, HOME: root },
-  });
+  const child = startChild(
+    programs.containerd,
+    ["--config", join(root, "config.toml"), "--log-level", "warn"],
+    {
+      stdio: ["ignore", output, output],
+      env: { PATH: programs.searchPath, HOME: root },
+    },
+  );
   closeSync(output);
   const ctr = async (namespace: string, ...args: readonly string[]): Promise<string> => {
     const { stdout } = await command(
