@@ -1,7 +1,13 @@
 import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type BuiltImage, type BuiltLayerBlob, gzipLayer, writeLayout } from "./layout.ts";
+import {
+  type BuiltImage,
+  type BuiltLayerBlob,
+  gzipLayer,
+  type ImageRunConfig,
+  writeLayout,
+} from "./layout.ts";
 import { command } from "./process.ts";
 
 /** What every Debian image of the tests stands on: a shell and the C library. */
@@ -13,9 +19,12 @@ export interface DebianImageOptions {
   readonly cache: string;
   /** Packages of the upper layer, with all that they depend on. */
   readonly packages: readonly string[];
+  /** Packages of the base layer, if it is to be another than a shell and the C library. */
+  readonly base?: readonly string[];
   /** Files of a third, small layer: path to content. */
   readonly extra?: Readonly<Record<string, string>>;
   readonly gzipLevel?: number;
+  readonly run?: ImageRunConfig;
 }
 
 /** Builds an image of Debian packages as an OCI layout: a base layer, a package layer, and a small one where `extra` is given. */
@@ -27,7 +36,7 @@ export async function buildDebianImage(
   try {
     const base = join(work, "base");
     const upper = join(work, "upper");
-    const baseNames = await unpackPackages(options.cache, base, BASE_PACKAGES, []);
+    const baseNames = await unpackPackages(options.cache, base, options.base ?? BASE_PACKAGES, []);
     await unpackPackages(options.cache, upper, options.packages, baseNames);
     const layers = [];
     for (const folder of [base, upper])
@@ -37,7 +46,7 @@ export async function buildDebianImage(
       await writeFiles(small, options.extra);
       layers.push(await layerOfDirectory(small, options.gzipLevel));
     }
-    return await writeLayout(directory, layers);
+    return await writeLayout(directory, layers, options.run);
   } finally {
     await rm(work, { recursive: true, force: true });
   }
@@ -83,16 +92,19 @@ async function unpackPackages(
   return wanted;
 }
 
-/** Names of the packages and of all that they depend on; virtual ones, which `apt-cache` shows in angle brackets, are left out. */
+/** Names of the packages and of all that apt would install with them on a machine that has nothing. */
 async function dependencyClosure(names: readonly string[]): Promise<string[]> {
-  const skip = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"];
-  const { stdout } = await command("apt-cache", [
-    "depends",
-    "--recurse",
-    ...skip.map((kind) => `--no-${kind}`),
+  const options = [
+    "Dir::State::status=/dev/null",
+    "Dir::Cache::pkgcache=",
+    "Dir::Cache::srcpkgcache=",
+  ];
+  const { stdout } = await command("apt-get", [
+    ...options.flatMap((option) => ["-o", option]),
+    ...["--simulate", "--no-install-recommends", "install"],
     ...(await versioned(names)),
   ]);
-  return [...new Set(stdout.split("\n").filter((line) => /^[a-z0-9][^:]*$/.test(line)))].sort();
+  return [...stdout.matchAll(/^Inst (\S+)/gm)].map((match) => match[1] ?? "").sort();
 }
 
 /** `NAME=VERSION` of each, with the newest version that a repository has: the installed one may have come from elsewhere. */

@@ -1,4 +1,11 @@
 export {
+  type ContainerdNode,
+  type ContainerdNodeOptions,
+  startContainerdNode,
+  writeRegistryHosts,
+} from "./containerd-node.ts";
+export { type ContainerdPrograms, findContainerds } from "./containerd-programs.ts";
+export {
   buildDebianImage,
   type DebianImageOptions,
   debianSkipReason,
@@ -8,6 +15,7 @@ export {
   type BuiltImage,
   type BuiltLayerBlob,
   gzipLayer,
+  type ImageRunConfig,
   type LayoutDescriptor,
   layerOf,
   type PlacedLayer,
@@ -16,6 +24,7 @@ export {
   writeImage,
   writeLayout,
 } from "./layout.ts";
+export { killNaming, mountsBelow, processesNaming, unmountBelow } from "./leftovers.ts";
 export {
   type CommandResult,
   command,
@@ -31,6 +40,11 @@ export {
   startEmbeddedRegistry,
 } from "./registries.ts";
 export { type LinkCounts, type LinkOptions, type SlowLink, startSlowLink } from "./slow-link.ts";
+export {
+  type RunningSnapshotter,
+  snapshotterMounts,
+  startSnapshotter,
+} from "./snapshotter.ts";
 export { buildTar, seededBytes, seededRandom, type TarItem } from "./tar-builder.ts";
 export { compareTrees, scanTree, type TreeEntry } from "./tree.ts";
 export {

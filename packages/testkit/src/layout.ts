@@ -44,23 +44,32 @@ export interface PlacedLayer {
   readonly diffId: string;
 }
 
+/** What an image runs when nothing else is asked of it. */
+export interface ImageRunConfig {
+  readonly entrypoint?: readonly string[];
+  /** `NAME=value`; PATH is always there. */
+  readonly env?: readonly string[];
+}
+
 /** Writes an image with these layers (bottom first) as an OCI layout, tagged `latest`. */
 export async function writeLayout(
   directory: string,
   layers: readonly BuiltLayerBlob[],
+  run: ImageRunConfig = {},
 ): Promise<BuiltImage> {
   await mkdir(join(directory, "blobs/sha256"), { recursive: true });
   const placed: PlacedLayer[] = [];
   for (const { mediaType, blob, diffId } of layers) {
     placed.push({ descriptor: await put(directory, mediaType, blob), diffId });
   }
-  return writeImage(directory, placed);
+  return writeImage(directory, placed, run);
 }
 
 /** Writes config, manifest and index of a layout that holds the layers' blobs. */
 export async function writeImage(
   directory: string,
   layers: readonly PlacedLayer[],
+  run: ImageRunConfig = {},
 ): Promise<BuiltImage> {
   const descriptors = layers.map(({ descriptor }) => descriptor);
   const config = await put(
@@ -69,7 +78,10 @@ export async function writeImage(
     json({
       architecture: process.arch === "x64" ? "amd64" : process.arch,
       os: "linux",
-      config: { Env: ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"] },
+      config: {
+        Env: ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", ...(run.env ?? [])],
+        Entrypoint: run.entrypoint,
+      },
       rootfs: { type: "layers", diff_ids: layers.map(({ diffId }) => diffId) },
     }),
   );

@@ -1,0 +1,95 @@
+import { closeSync, openSync } from "node:fs";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { killNaming, mountsBelow, unmountBelow } from "./leftovers.ts";
+import { command, startChild, stopChild } from "./process.ts";
+
+const PROGRAM = fileURLToPath(
+  new URL("../../../apps/snapshotter/bin/soci-snapshotter.js", import.meta.url),
+);
+const START_MS = 30_000;
+
+/** A soci-snapshotter daemon that runs as a child process. */
+export interface RunningSnapshotter extends AsyncDisposable {
+  readonly root: string;
+  readonly socket: string;
+  readonly configFile: string;
+  /** Of the process that was started; it may have children. */
+  readonly pid: number;
+  /** Runs another command of the program (`status`, `explain`, …) against this daemon and answers its standard output. */
+  run(...args: readonly string[]): Promise<string>;
+  log(): Promise<string>;
+}
+
+/**
+ * Starts a daemon with folders of its own.
+ * @param config - its configuration in TOML, without `root` and `address`.
+ */
+export async function startSnapshotter(config: string): Promise<RunningSnapshotter> {
+  const folder = await mkdtemp(join(tmpdir(), "soci-daemon-"));
+  await chmod(folder, 0o711); // users of a container pass through
+  const root = join(folder, "root");
+  const socket = join(folder, "s.sock");
+  const configFile = join(folder, "config.toml");
+  const logFile = join(folder, "log");
+  await writeFile(configFile, config);
+  const where = ["--root", root, "--address", socket, "--config", configFile];
+  const output = openSync(logFile, "a");
+  const child = startChild(process.execPath, [PROGRAM, ...where, "--log-level", "debug"], {
+    stdio: ["ignore", output, output],
+  });
+  closeSync(output);
+  const run = async (...args: readonly string[]): Promise<string> =>
+    (await command(process.execPath, [PROGRAM, ...where, ...args])).stdout;
+  const close = async (): Promise<void> => {
+    if (child.exitCode === null) await run("drain").catch(() => undefined); // what is left is killed
+    await stopChild(child);
+    await killNaming(`${folder}/`);
+    await unmountBelow(folder);
+    await rm(folder, { recursive: true, force: true });
+  };
+  const log = (): Promise<string> => readFile(logFile, "utf8");
+  try {
+    await listening(socket, () => child.exitCode === null);
+  } catch (error) {
+    const told = (await log()).slice(-4000);
+    await close();
+    throw new Error(`Cannot start soci-snapshotter: ${told}`, { cause: error });
+  }
+  return { root, socket, configFile, pid: child.pid ?? 0, run, log, [Symbol.asyncDispose]: close };
+}
+
+/** Mounts that a daemon has made, by file system: how many of each type there are below its root. */
+export async function snapshotterMounts(root: string): Promise<Readonly<Record<string, number>>> {
+  const points = new Set(await mountsBelow(root));
+  const counts: Record<string, number> = {};
+  for (const line of (await readFile("/proc/self/mountinfo", "utf8")).split("\n")) {
+    const [place = "", source = ""] = line.split(" - ");
+    if (!points.has(place.split(" ")[4] ?? "")) continue;
+    const type = source.split(" ")[0] ?? "";
+    counts[type] = (counts[type] ?? 0) + 1;
+  }
+  return counts;
+}
+
+async function listening(socket: string, isAlive: () => boolean): Promise<void> {
+  const deadline = Date.now() + START_MS;
+  while (Date.now() < deadline && isAlive()) {
+    if (await connects(socket)) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`nothing listens at ${socket}`);
+}
+
+async function connects(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const client = connect(socket, () => {
+      client.destroy();
+      resolve(true);
+    });
+    client.on("error", () => resolve(false));
+  });
+}

@@ -1,0 +1,125 @@
+// A node for the tests: containerd of some version, with the daemon beside it behind one of its doors, or with containerd's own overlayfs.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DisposeStack } from "@soci-ts/core";
+import {
+  type ContainerdNode,
+  type ContainerdPrograms,
+  findContainerds,
+  hasProgram,
+  pushLayout,
+  type RunningSnapshotter,
+  startContainerdNode,
+  startSnapshotter,
+  writeRegistryHosts,
+} from "@soci-ts/testkit";
+import { CACHE, imageLayout, type NodeImage, PAUSE } from "./node-images.ts";
+import { soci } from "./soci-command.ts";
+
+/** How lazy layers get into the kernel; `overlayfs` is containerd's own snapshotter, with no daemon. */
+export type Door = "erofs" | "loop" | "fuse" | "auto" | "overlayfs";
+
+/** The registry's name in references; each node finds it through hosts.toml. */
+export const REGISTRY = "registry.test";
+
+const LOG_CHARACTERS = 3000;
+
+/** A node, and the daemon beside it. */
+export interface LazyNode extends AsyncDisposable {
+  readonly node: ContainerdNode;
+  /** Not there behind the door `overlayfs`. */
+  readonly snapshotter: RunningSnapshotter | undefined;
+  /** Does some work; if it fails, what containerd and the daemon logged last goes to stderr. */
+  watched<T>(work: () => Promise<T>): Promise<T>;
+}
+
+/** What the programs are for {@link startLazyNode}. */
+export interface LazyNodeOptions {
+  readonly programs: ContainerdPrograms;
+  readonly door: Door;
+  /** `host:port` where {@link REGISTRY} answers. */
+  readonly registryHost: string;
+}
+
+/** Every containerd to test with, or the reason why there is none. */
+export async function containerdsForTests(): Promise<{
+  readonly programs: readonly ContainerdPrograms[];
+  readonly skip: string | false;
+}> {
+  if (process.getuid?.() !== 0) return { programs: [], skip: "containers need root" };
+  const missing = ["containerd", "ctr", "runc", "docker-registry"].filter(
+    (name) => !hasProgram(name),
+  );
+  if (missing.length > 0) return { programs: [], skip: `not installed: ${missing.join(", ")}` };
+  try {
+    return { programs: await findContainerds(CACHE), skip: false };
+  } catch (error) {
+    return { programs: [], skip: `no second containerd: ${(error as Error).message}` };
+  }
+}
+
+/** Starts daemon and containerd with fresh roots. */
+export async function startLazyNode(options: LazyNodeOptions): Promise<LazyNode> {
+  const { programs, door, registryHost } = options;
+  const resources = new DisposeStack();
+  try {
+    const registryConfig = await mkdtemp(join(tmpdir(), "soci-hosts-"));
+    resources.defer(() => rm(registryConfig, { recursive: true, force: true }));
+    await writeRegistryHosts(registryConfig, { [REGISTRY]: registryHost });
+    const common = { programs, registryConfig, sandboxImage: `${REGISTRY}/${PAUSE.name}:v1` };
+    if (door === "overlayfs") {
+      const node = resources.use(
+        await startContainerdNode({ ...common, snapshotter: "overlayfs" }),
+      );
+      return lazyNode(resources, node, undefined);
+    }
+    const config = `[mount]\ndoor = "${door}"\n[registry]\nhosts_directory = "${registryConfig}"\n`;
+    const snapshotter = resources.use(await startSnapshotter(config));
+    const proxy = { socket: snapshotter.socket, root: snapshotter.root };
+    const node = resources.use(
+      await startContainerdNode({ ...common, snapshotter: "soci", proxy }),
+    );
+    return lazyNode(resources, node, snapshotter);
+  } catch (error) {
+    await resources[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function lazyNode(
+  resources: DisposeStack,
+  node: ContainerdNode,
+  snapshotter: RunningSnapshotter | undefined,
+): LazyNode {
+  return {
+    node,
+    snapshotter,
+    async watched(work) {
+      try {
+        return await work();
+      } catch (error) {
+        const logs = [await node.log(), (await snapshotter?.log()) ?? ""];
+        for (const log of logs) process.stderr.write(`${log.slice(-LOG_CHARACTERS)}\n`);
+        throw error;
+      }
+    },
+    [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
+  };
+}
+
+/** Pushes images of the tests to a registry, under their names and the tag `v1`; `indexed` ones with a SOCI index beside them. */
+export async function publish(
+  host: string,
+  images: readonly NodeImage[],
+  index: { readonly store: string; readonly minLayerBytes: number } | undefined,
+): Promise<void> {
+  for (const image of images) {
+    const layout = await imageLayout(image);
+    await pushLayout(layout, host, image.name, "v1");
+    if (index === undefined) continue;
+    const reference = `${host}/${image.name}:v1`;
+    const least = ["--min-layer-size", String(index.minLayerBytes)];
+    await soci({ root: index.store }, "create", "--push", ...least, reference);
+  }
+}
