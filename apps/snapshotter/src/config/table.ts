@@ -118,7 +118,7 @@ export const CONFIG_TABLE = {
         kind: "count",
         default: 3,
         range: [1, 64],
-        doc: "How many layers are streamed at the same time, over all images.",
+        doc: "How many layers of one image are streamed at the same time.",
       },
     },
   },

@@ -1,4 +1,5 @@
 import type { Logger } from "@soci-ts/core";
+import type { RememberedCredentials } from "@soci-ts/registry-client";
 import type { DoorChoice, LazyNodeLayers, Snapshots } from "@soci-ts/snapshotter";
 import type { Config } from "../config.ts";
 import type { StatusDocument } from "../documents.ts";
@@ -16,6 +17,8 @@ export interface Daemon {
   readonly metrics: NodeMetrics;
   /** Steps back since the start, by kind. */
   readonly fallbacks: () => StatusDocument["fallbacks"];
+  /** What passed through the CRI proxy. */
+  readonly kubelet: RememberedCredentials;
   readonly errors: RecentErrors;
   readonly logger: Logger;
 }

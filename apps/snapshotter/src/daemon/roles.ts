@@ -43,7 +43,8 @@ export async function imageWorker(session: Session): Promise<void> {
   const { lookupTimeoutMs } = config.index;
   await using client = openRegistryClient(config, logger);
   const overlayXattrs = usesUserXattrs(config) ? "user" : "trusted";
-  await runImageWorker({ root, client, overlayXattrs, lookupTimeoutMs, logger });
+  const wholeAtOnce = config.stream.maxLayersAtOnce;
+  await runImageWorker({ root, client, overlayXattrs, wholeAtOnce, lookupTimeoutMs, logger });
 }
 
 /** One of the processes that make mounts; ends when its standard input does. */

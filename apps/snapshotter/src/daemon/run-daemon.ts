@@ -3,6 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { snapshotsService } from "@soci-ts/containerd-api";
 import { DisposeStack, type Logger, silentMetrics } from "@soci-ts/core";
+import { RememberedCredentials } from "@soci-ts/registry-client";
 import {
   chooseDoor,
   idMappedMounts,
@@ -15,8 +16,10 @@ import {
 } from "@soci-ts/snapshotter";
 import { openStore } from "@soci-ts/store";
 import type { Config } from "../config.ts";
+import { type Readiness, startHealthServer } from "../health.ts";
 import { createLogger } from "../logger.ts";
 import { createMetrics } from "../metrics.ts";
+import { openCriImageProxy } from "../services/cri-images.ts";
 import { snapshotsHandlers } from "../services/snapshots.ts";
 import type { Session } from "../session.ts";
 import { type SocketPlace, serveAtSocket } from "../socket.ts";
@@ -114,7 +117,7 @@ async function openDaemon(parts: OpenParts, stack: DisposeStack): Promise<Daemon
   const { version } = session;
   const fallbacks = (): ReturnType<MeteredLayers["fallbacks"]> => metered.fallbacks();
   const own = { config, version, startedAt, door, layers, snapshots, fallbacks };
-  return { ...own, metrics, errors, logger };
+  return { ...own, kubelet: new RememberedCredentials(), metrics, errors, logger };
 }
 
 async function serve(daemon: Daemon, stack: DisposeStack, end: () => void): Promise<void> {
@@ -127,6 +130,39 @@ async function serve(daemon: Daemon, stack: DisposeStack, end: () => void): Prom
   const implementation = snapshotsHandlers(counted, failureListener(logger));
   const { definition } = snapshotsService();
   stack.use(await serveAtSocket(place, [{ definition, implementation }]));
+  await serveCriProxy(daemon, stack);
+  await serveMetrics(daemon, stack);
+}
+
+/** CRI's image service in front of containerd's, where it is configured: kubelet's credentials become known by it. */
+async function serveCriProxy({ config, kubelet }: Daemon, stack: DisposeStack): Promise<void> {
+  const { address } = config.criProxy;
+  if (address === "") return;
+  const proxy = stack.use(
+    openCriImageProxy({
+      criSocket: config.containerd.address,
+      onCredential: ({ registry, repository, credential }) =>
+        kubelet.put(registry, repository, credential),
+    }),
+  );
+  stack.use(await serveAtSocket({ kind: "path", path: address }, proxy.services));
+}
+
+async function serveMetrics(
+  { config, metrics, logger }: Daemon,
+  stack: DisposeStack,
+): Promise<void> {
+  const { listen } = config.metrics;
+  if (listen === "") return;
+  const { host, port } = listenAddress(listen);
+  const readiness = (): Readiness => ({ ready: true });
+  stack.use(await startHealthServer({ host, port, metrics, readiness, logger }));
+}
+
+/** `host:port`, `[v6]:port`. */
+function listenAddress(listen: string): { readonly host: string; readonly port: number } {
+  const { hostname, port } = new URL(`http://${listen}`);
+  return { host: hostname.replace(/^\[|\]$/g, ""), port: port === "" ? 80 : Number(port) };
 }
 
 /** systemd's socket, if it handed one over; else the configured path. */

@@ -11,6 +11,8 @@ export interface ImageWorkerOptions {
   readonly root: string;
   readonly client: RegistryClient;
   readonly overlayXattrs: OverlayXattrs;
+  /** Layers of the image that are read whole at a time. */
+  readonly wholeAtOnce: number;
   /** Finding an index is given up after this long. */
   readonly lookupTimeoutMs: number;
   readonly logger: Logger;

@@ -26,9 +26,6 @@ import type { ImageJob, LayerReport, WorkedLayer } from "./image-job.ts";
 import type { ImageWorkerOptions } from "./image-worker.ts";
 import { nodePaths } from "./node-paths.ts";
 
-/** Layers that are read whole at a time. */
-const WHOLE_AT_ONCE = 4;
-
 type WorkOptions = ImageWorkerOptions & { readonly signal: AbortSignal };
 
 /** One layer on its way. */
@@ -98,7 +95,7 @@ async function startLayers(
   ]);
   const layersDirectory = await store.directory("layers");
   const context = { layersDirectory, blobs: source, logger, signal };
-  const permits = new Semaphore(WHOLE_AT_ONCE);
+  const permits = new Semaphore(options.wholeAtOnce);
   const chainIds = chainIdsOf(layers);
   const indexed = readIndexedLayers(layers, index, lookUp);
   return layers.map((layer, position) => {
