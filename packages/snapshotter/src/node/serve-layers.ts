@@ -65,7 +65,7 @@ async function serve(options: ServeLayersOptions): Promise<void> {
     logger,
     readDeadlineMs,
     negotiated: readNegotiated(paths),
-    onReady: (negotiated) => keepNegotiated(paths, negotiated),
+    onNegotiated: (negotiated) => keepNegotiated(paths, negotiated),
   });
   await using _calls = await serveLocalCalls(
     paths.layersSocket,
