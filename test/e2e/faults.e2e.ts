@@ -50,7 +50,7 @@ const LASTING: Readonly<Record<string, { readonly trouble: Trouble; readonly rea
   [PROGRAM]: { trouble: wrongFrom(200_000), reason: /digest/ },
 };
 
-const DOORS = ["erofs", "fuse"] as const;
+const DOORS = ["erofs", "loop", "fuse"] as const;
 /** What must happen at once, on a busy machine. */
 const PROMPT_MS = 5000;
 

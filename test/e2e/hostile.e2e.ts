@@ -20,7 +20,7 @@ import { type TestMount, TestNode } from "./test-node.ts";
 
 const MiB = 2 ** 20;
 const MAX_PEAK_BYTES = 250 * MiB;
-const DOORS = ["erofs", "fuse"] as const;
+const DOORS = ["erofs", "loop", "fuse"] as const;
 const ALL_EQUAL = Object.fromEntries(Object.keys(FILES).map((name) => [name, "equal"]));
 const INDEX_ALL = ["--min-layer-size", "0"];
 

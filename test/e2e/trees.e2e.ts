@@ -1,4 +1,4 @@
-// The lazily mounted tree, through both doors, equals what umoci and containerd unpack: bit for bit, in every attribute.
+// The lazily mounted tree, through every door, equals what umoci and containerd unpack: bit for bit, in every attribute.
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
@@ -39,7 +39,7 @@ const DEBIAN_IMAGES: Readonly<Record<string, readonly string[]>> = {
   nodejs: ["nodejs"],
 };
 const STARTED_NS = BigInt(Date.now()) * 1_000_000n;
-const DOORS = ["erofs", "fuse"] as const;
+const DOORS = ["erofs", "loop", "fuse"] as const;
 
 const missing = ["umoci", "containerd", "ctr", "skopeo"].filter((name) => !hasProgram(name));
 const skip: string | false =

@@ -166,7 +166,7 @@ function addMountCommands(program: Command, runner: Runner): void {
     .argument("<dir>", "an empty directory")
     .addOption(
       new Option("--door <door>", "how the kernel is given the files")
-        .choices(["auto", "erofs", "fuse"])
+        .choices(["auto", "erofs", "loop", "fuse"])
         .default("auto"),
     )
     .addOption(platform())

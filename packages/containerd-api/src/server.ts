@@ -62,7 +62,8 @@ type Fail = (error: unknown) => ReturnType<typeof statusOfError>;
 
 function bindUnary(handler: UnaryHandler, fail: Fail): UntypedHandleCall {
   return (call: ServerUnaryCall<object, object>, callback: sendUnaryData<object>): void => {
-    handler(call.request, contextOf(call)).then(
+    const run = async (): Promise<object> => handler(call.request, contextOf(call));
+    run().then(
       (response) => callback(null, response),
       (error: unknown) => callback(fail(error)),
     );

@@ -7,6 +7,6 @@ export type {
   FuseFileType,
   FuseHandler,
 } from "./handler.ts";
-export type { Negotiated } from "./init.ts";
+export { type Negotiated, parseNegotiated } from "./init.ts";
 export type { FuseRequest } from "./request.ts";
 export { FuseSession, type FuseSessionOptions } from "./session.ts";

@@ -1,4 +1,4 @@
-import { AppError } from "@soci-ts/core";
+import { AppError, FormatError } from "@soci-ts/core";
 import {
   FUSE_INIT_FLAGS,
   FUSE_KERNEL_MINOR_VERSION,
@@ -22,16 +22,24 @@ export interface InitOffer {
   readonly flags: bigint;
 }
 
-/** What was agreed on for the life of the mount. A process that takes a mount over needs it, because INIT comes only once. */
+/**
+ * What was agreed on for the life of the mount. A process that takes a mount over needs it, because INIT comes only once. Survives JSON:
+ * {@link parseNegotiated} reads it back.
+ */
 export interface Negotiated {
   readonly minor: number;
-  readonly flags: ReadonlySet<InitFlagName>;
-  readonly reply: Partial<ValueOf<typeof FUSE_INIT_OUT>>;
+  readonly maxReadaheadBytes: number;
+  readonly flags: readonly InitFlagName[];
 }
 
+/** Flags in the upper half, which exist only with INIT_EXT. */
+const EXTENDED: readonly InitFlagName[] = ["HAS_RESEND", "ALLOW_IDMAP"];
+
+const FLAG_NAMES = Object.keys(FUSE_INIT_FLAGS) as InitFlagName[];
+
 /**
- * Answers the kernel's offer: every flag of {@link FUSE_INIT_FLAGS} that it has, no limit of ours on background requests (they
- * would let one hung layer starve another), and the kernel's own read-ahead bound.
+ * Answers the kernel's offer: every flag of {@link FUSE_INIT_FLAGS} that it has, and the kernel's own read-ahead bound. With ALLOW_IDMAP, the
+ * file system has to be mounted with `default_permissions`.
  * @throws AppError `unimplemented` for a protocol before 7.28.
  */
 export function negotiateInit(offer: InitOffer): Negotiated {
@@ -41,15 +49,22 @@ export function negotiateInit(offer: InitOffer): Negotiated {
       `Cannot serve FUSE ${offer.major}.${offer.minor}: want 7.${OLDEST_MINOR} or later (Linux 4.20)`,
     );
   }
-  const names = Object.keys(FUSE_INIT_FLAGS) as InitFlagName[];
-  const flags = new Set(names.filter((name) => hasFlag(offer.flags, name)));
-  if (!flags.has("INIT_EXT")) flags.delete("HAS_RESEND");
-  const bits = [...flags].reduce((sum, name) => sum | flagBit(name), 0n);
-  const minor = Math.min(offer.minor, FUSE_KERNEL_MINOR_VERSION);
-  const reply = {
+  const offered = FLAG_NAMES.filter((name) => (offer.flags & flagBit(name)) !== 0n);
+  const isExtended = offered.includes("INIT_EXT");
+  return {
+    minor: Math.min(offer.minor, FUSE_KERNEL_MINOR_VERSION),
+    maxReadaheadBytes: offer.maxReadaheadBytes,
+    flags: offered.filter((name) => isExtended || !EXTENDED.includes(name)),
+  };
+}
+
+/** INIT's answer: what was negotiated, and no limit of ours on background requests (it would let one hung layer starve another). */
+export function initReply(negotiated: Negotiated): Partial<ValueOf<typeof FUSE_INIT_OUT>> {
+  const bits = negotiated.flags.reduce((sum, name) => sum | flagBit(name), 0n);
+  return {
     major: FUSE_KERNEL_VERSION,
-    minor,
-    max_readahead: offer.maxReadaheadBytes,
+    minor: negotiated.minor,
+    max_readahead: negotiated.maxReadaheadBytes,
     flags: Number(BigInt.asUintN(32, bits)),
     flags2: Number(bits >> 32n),
     max_background: 65_535,
@@ -58,13 +73,21 @@ export function negotiateInit(offer: InitOffer): Negotiated {
     time_gran: 1,
     max_pages: MAX_PAGES,
   };
-  return { minor, flags, reply };
+}
+
+/**
+ * What another process of this program negotiated, from parsed JSON.
+ * @throws FormatError if it is not that, or has a flag that is not known here.
+ */
+export function parseNegotiated(value: unknown): Negotiated {
+  const { minor, maxReadaheadBytes, flags } = (value ?? {}) as Partial<Negotiated>;
+  const isWhole = Number.isSafeInteger(minor) && Number.isSafeInteger(maxReadaheadBytes);
+  if (!isWhole || !Array.isArray(flags) || !flags.every((name) => FLAG_NAMES.includes(name))) {
+    throw new FormatError("negotiated FUSE options", 0, "a field is missing or wrong");
+  }
+  return { minor: Number(minor), maxReadaheadBytes: Number(maxReadaheadBytes), flags };
 }
 
 function flagBit(name: InitFlagName): bigint {
   return 1n << BigInt(FUSE_INIT_FLAGS[name]);
-}
-
-function hasFlag(flags: bigint, name: InitFlagName): boolean {
-  return (flags & flagBit(name)) !== 0n;
 }

@@ -56,10 +56,14 @@ export const FUSE_INIT_FLAGS = {
   NO_OPENDIR_SUPPORT: 24,
   INIT_EXT: 30,
   HAS_RESEND: 39,
+  ALLOW_IDMAP: 40,
 } as const;
 
 /** The name of an INIT flag that we may ask for. */
 export type InitFlagName = keyof typeof FUSE_INIT_FLAGS;
+
+/** Code of the notification that has the kernel send again what was taken and not answered; those come with bit 63 of `unique` set. */
+export const FUSE_NOTIFY_RESEND = 7;
 
 /** OPEN reply flags: keep cached pages, keep the cached directory listing. */
 export const FOPEN_KEEP_CACHE = 2;

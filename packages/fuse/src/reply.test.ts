@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ByteString } from "@soci-ts/core";
-import { negotiateInit } from "./init.ts";
+import { negotiateInit, parseNegotiated } from "./init.ts";
 import {
   encodeDevice,
   encodeDirectory,
@@ -40,9 +40,10 @@ describe("encodeOutHeader()", () => {
 describe("negotiateInit()", () => {
   it("takes what the kernel has and nothing more", () => {
     const all = negotiateInit({ major: 7, minor: 45, maxReadaheadBytes: 1, flags: 2n ** 64n - 1n });
-    assert.deepEqual(decodeStruct(FUSE_INIT_OUT, viewOf(encodeInit(all)), 0).minor, 41);
-    assert.equal(all.reply.flags2, 1 << 7);
-    assert.ok((all.reply.flags ?? 0) > 0);
+    const reply = decodeStruct(FUSE_INIT_OUT, viewOf(encodeInit(all)), 0);
+    assert.equal(reply.minor, 41);
+    assert.equal(reply.flags2, (1 << 7) | (1 << 8));
+    assert.ok(reply.flags > 0);
     const few = negotiateInit({
       major: 7,
       minor: 31,
@@ -50,13 +51,28 @@ describe("negotiateInit()", () => {
       flags: 1n | (1n << 39n),
     });
     assert.deepEqual([...few.flags], ["ASYNC_READ"]);
-    assert.equal(few.reply.minor, 31);
+    assert.equal(few.minor, 31);
   });
 
   it("refuses a protocol that is too old", () => {
     const offer = { major: 7, minor: 27, maxReadaheadBytes: 1, flags: 0n };
     assert.throws(() => negotiateInit(offer), { code: "unimplemented" });
   });
+});
+
+describe("parseNegotiated()", () => {
+  it("reads back what went through JSON", () => {
+    const all = negotiateInit({ major: 7, minor: 45, maxReadaheadBytes: 1, flags: 2n ** 64n - 1n });
+    assert.deepEqual(parseNegotiated(JSON.parse(JSON.stringify(all))), all);
+  });
+
+  const whole = { minor: 41, maxReadaheadBytes: 1, flags: [] };
+  const wrong = [null, 1, {}, { ...whole, minor: "41" }, { ...whole, flags: ["NEW"] }];
+  for (const value of wrong) {
+    it(`refuses ${JSON.stringify(value)}`, () => {
+      assert.throws(() => parseNegotiated(value), { code: "data_loss" });
+    });
+  }
 });
 
 describe("encodeEntry()", () => {

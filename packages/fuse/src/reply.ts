@@ -1,6 +1,6 @@
 import { type ByteString, byteStringBytes } from "@soci-ts/core";
 import type { FuseAttributes, FuseDirectoryEntry, FuseFileType } from "./handler.ts";
-import type { Negotiated } from "./init.ts";
+import { initReply, type Negotiated } from "./init.ts";
 import { FOPEN_CACHE_DIR, FOPEN_KEEP_CACHE } from "./protocol.ts";
 import { encodeStruct } from "./struct.ts";
 import {
@@ -40,10 +40,17 @@ export function encodeOutHeader(unique: bigint, errno: number, payloadBytes: num
   return bytes;
 }
 
+/** A notification without a body: what a server may tell the kernel unasked. */
+export function encodeNotification(code: number): Uint8Array {
+  const { bytes, view } = allocate(FUSE_OUT_HEADER.sizeBytes);
+  encodeStruct(FUSE_OUT_HEADER, view, 0, { len: bytes.length, error: code, unique: 0n });
+  return bytes;
+}
+
 /** The answer to INIT. */
 export function encodeInit(negotiated: Negotiated): Uint8Array {
   const { bytes, view } = allocate(FUSE_INIT_OUT.sizeBytes);
-  encodeStruct(FUSE_INIT_OUT, view, 0, negotiated.reply);
+  encodeStruct(FUSE_INIT_OUT, view, 0, initReply(negotiated));
   return bytes;
 }
 

@@ -25,16 +25,14 @@ const skip = isRoot && existsSync("/dev/fuse") ? false : "needs root and /dev/fu
 /** A directory with the sample tree mounted; the serving process is a child, this one looks into the mount. */
 class SampleMount {
   readonly directory: string = mkdtempSync(join(tmpdir(), "soci-fuse-"));
-  readonly server: ChildProcess;
+  server: ChildProcess;
   log = "";
+  readonly #fd: number;
 
-  constructor() {
+  constructor(...args: readonly string[]) {
     const fd = openSync("/dev/fuse", "r+");
-    const script = fileURLToPath(new URL("./testing/serve-sample.js", import.meta.url));
-    this.server = spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "inherit", fd] });
-    this.server.stdout?.setEncoding("utf8").on("data", (text: string) => {
-      this.log += text;
-    });
+    this.#fd = fd;
+    this.server = this.#serve(...args);
     const options =
       "fd=3,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,ro,max_read=1048576";
     const mounted = spawnSync(
@@ -44,8 +42,33 @@ class SampleMount {
         stdio: ["ignore", "inherit", "inherit", fd],
       },
     );
-    closeSync(fd);
     assert.equal(mounted.status, 0);
+  }
+
+  /** Ends the server and has another one go on with what it negotiated. */
+  async replaceServer(): Promise<void> {
+    const negotiated = /^negotiated (.*)$/m.exec(this.log)?.[1];
+    assert.ok(negotiated !== undefined);
+    await this.#endServer();
+    this.log = "";
+    this.server = this.#serve(negotiated);
+  }
+
+  async #endServer(): Promise<void> {
+    if (this.server.exitCode !== null || this.server.signalCode !== null) return;
+    const gone = once(this.server, "exit");
+    this.server.kill("SIGKILL");
+    await gone;
+  }
+
+  #serve(...args: readonly string[]): ChildProcess {
+    const script = fileURLToPath(new URL("./testing/serve-sample.js", import.meta.url));
+    const stdio = ["ignore", "pipe", "inherit", this.#fd] as const;
+    const server = spawn(process.execPath, [script, ...args], { stdio: [...stdio] });
+    server.stdout?.setEncoding("utf8").on("data", (text: string) => {
+      this.log += text;
+    });
+    return server;
   }
 
   path(name: string): string {
@@ -62,6 +85,7 @@ class SampleMount {
   async close(): Promise<void> {
     const gone = once(this.server, "exit");
     spawnSync("umount", ["-l", this.directory]);
+    closeSync(this.#fd);
     if (this.server.exitCode === null && this.server.signalCode === null) await gone;
     rmdirSync(this.directory);
   }
@@ -175,5 +199,43 @@ describe("FuseSession over /dev/fuse", { skip }, () => {
     spawnSync("umount", [other.directory]);
     await other.logged("ended\n");
     await other.close();
+  });
+
+  it("is taken over by another process, which answers what was in flight", async () => {
+    const other = new SampleMount();
+    try {
+      await other.logged("ready\n");
+      const reader = spawn(
+        "dd",
+        [`if=${other.path("bad")}`, "iflag=direct", "bs=4096", "skip=2", "count=1", "status=none"],
+        { stdio: ["ignore", "pipe", "inherit"] },
+      );
+      const read: Buffer[] = [];
+      reader.stdout.on("data", (piece: Buffer) => read.push(piece));
+      await other.logged("offset 8192 size 4096");
+      await other.replaceServer();
+      const [code] = await once(reader, "close", { signal: AbortSignal.timeout(5000) });
+      assert.equal(code, 0);
+      assert.ok(Buffer.concat(read).equals(Buffer.alloc(4096)));
+      const unique = /READ #(\d+) .* offset 8192/.exec(other.log)?.[1];
+      assert.ok(BigInt(unique ?? 0) > 2n ** 63n, "it came again, marked as resent");
+      assert.ok(readFileSync(other.path("big")).equals(Buffer.from(pattern(3_000_000))));
+      assert.doesNotMatch(other.log, /^(INIT|OPEN) /m);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it("is taken over from one that ended before it had answered INIT", async () => {
+    const other = new SampleMount("die");
+    try {
+      await other.logged("negotiated ");
+      await other.replaceServer();
+      await other.logged("ready\n");
+      const { stdout } = spawnSync("cat", [other.path("one")], { timeout: 5000 });
+      assert.equal(stdout.toString(), "hard\n");
+    } finally {
+      await other.close();
+    }
   });
 });

@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import { AppError } from "@soci-ts/core";
 import type { FuseChannel } from "./channel.ts";
 import type { FuseHandler } from "./handler.ts";
+import { negotiateInit } from "./init.ts";
 import { FuseSession } from "./session.ts";
 import { decodeStruct } from "./struct.ts";
 import { FUSE_GETXATTR_IN, FUSE_INTERRUPT_IN, FUSE_OUT_HEADER, FUSE_READ_IN } from "./structs.ts";
@@ -331,6 +332,64 @@ describe("FuseSession", () => {
       kernel.push(message("STATFS", 10n, 1));
       await kernel.reply(10n);
       assert.ok(!kernel.replies.some(({ unique: replied }) => replied === 8n));
+    });
+  });
+});
+
+describe("FuseSession that takes a connection over", () => {
+  async function withSuccessor(
+    flags: bigint,
+    work: (kernel: FakeKernel) => Promise<void>,
+  ): Promise<void> {
+    const kernel = new FakeKernel();
+    const offer = { major: 7, minor: 41, maxReadaheadBytes: 4096, flags };
+    const negotiated = negotiateInit(offer);
+    let ready: unknown;
+    const onReady = (given: unknown): void => {
+      ready = given;
+    };
+    const handler = new MemoryTree(sampleTree());
+    const running = new FuseSession({ channel: kernel, handler, negotiated, onReady }).run();
+    try {
+      assert.equal(ready, negotiated);
+      await work(kernel);
+    } finally {
+      kernel.push(systemError("ENODEV"));
+      await running;
+    }
+  }
+
+  it("asks for what was in flight, and answers it as it came", async () => {
+    await withSuccessor(ALL_FLAGS, async (kernel) => {
+      assert.deepEqual(kernel.replies[0], { unique: 0n, errno: 7, payload: Buffer.alloc(0) });
+      const resent = (1n << 63n) | 10n;
+      kernel.push(readMessage(resent, 2, 100, 50));
+      const { payload } = await kernel.reply(resent);
+      assert.ok(payload.equals(pattern(150).subarray(100)));
+    });
+  });
+
+  it("keeps to what was negotiated", async () => {
+    await withSuccessor(ALL_FLAGS, async (kernel) => {
+      kernel.push(message("OPEN", 12n, 2, new Uint8Array(8)));
+      assert.equal((await kernel.reply(12n)).errno, ENOSYS);
+    });
+    await withSuccessor(0n, async (kernel) => {
+      kernel.push(message("OPEN", 12n, 2, new Uint8Array(8)));
+      assert.equal((await kernel.reply(12n)).errno, 0);
+    });
+  });
+
+  it("lets go who waits for a request that is lost, where nothing is sent again", async () => {
+    const interrupt = message("INTERRUPT", 21n, 0, structBytes(FUSE_INTERRUPT_IN, { unique: 20n }));
+    await withSuccessor(0n, async (kernel) => {
+      assert.deepEqual(kernel.replies, []);
+      kernel.push(interrupt);
+      assert.equal((await kernel.reply(20n)).errno, EINTR);
+    });
+    await withSuccessor(ALL_FLAGS, async (kernel) => {
+      kernel.push(interrupt);
+      assert.equal((await kernel.reply(21n)).errno, EAGAIN);
     });
   });
 });

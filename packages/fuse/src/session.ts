@@ -6,8 +6,8 @@ import { describeRequest } from "./describe.ts";
 import { errnoOf, FuseError, readErrnoOf } from "./errno.ts";
 import type { FuseHandler } from "./handler.ts";
 import { type Negotiated, negotiateInit } from "./init.ts";
-import { REQUEST_BUFFER_BYTES } from "./protocol.ts";
-import { encodeInit, encodeOutHeader } from "./reply.ts";
+import { FUSE_NOTIFY_RESEND, type InitFlagName, REQUEST_BUFFER_BYTES } from "./protocol.ts";
+import { encodeInit, encodeNotification, encodeOutHeader } from "./reply.ts";
 import { decodeRequest, type FuseRequest, peekUnique } from "./request.ts";
 
 /** What a session is made of. */
@@ -19,11 +19,22 @@ export interface FuseSessionOptions {
   readonly readers?: number;
   /** After this many milliseconds a READ is answered with EIO, whatever its handler does. Default 60,000. */
   readonly readDeadlineMs?: number;
-  /** Told once, when the kernel's INIT has been answered: the mount can be used. */
+  /**
+   * Given, the session takes over a connection that another process has served with this and is gone; a third one has kept the descriptor open. INIT
+   * does not come again then. Requests that were taken and not answered come again where HAS_RESEND was negotiated (Linux 6.9); elsewhere
+   * each of them hangs until its process is killed.
+   */
+  readonly negotiated?: Negotiated | undefined;
+  /**
+   * Told before the kernel's INIT is answered: what is kept here at once is there for a successor, however soon this process ends. One that
+   * ends between this and the answer has INIT sent again to its successor.
+   */
+  readonly onNegotiated?: (negotiated: Negotiated) => void;
+  /** Told once, when the kernel's INIT has been answered or the connection was taken over: the mount can be used. */
   readonly onReady?: (negotiated: Negotiated) => void;
 }
 
-const { EAGAIN, EIO, EINVAL } = constants.errno;
+const { EAGAIN, EINTR, EINVAL, EIO } = constants.errno;
 
 /** Errors of `receive` after which the next one is tried: no request was lost. */
 const RETRY = new Set(["EINTR", "EAGAIN", "ENOENT"]);
@@ -33,8 +44,8 @@ const ENDED = new Set(["ENODEV", "ECONNABORTED"]);
 /**
  * Serves one FUSE connection.
  *
- * Life: made, `run` once; the kernel's INIT comes first and is answered; then requests, answered in any order; `run` resolves
- * when the file system has been unmounted. There is no way to stop a session from inside: unmount it, from another process.
+ * Life: made, `run` once; the kernel's INIT comes first and is answered (or the connection is taken over); then requests, answered in any
+ * order; `run` resolves when the file system has been unmounted. There is no way to stop a session from inside: unmount it, from another process.
  */
 export class FuseSession {
   readonly #channel: FuseChannel;
@@ -63,6 +74,7 @@ export class FuseSession {
    * @throws AppError `internal` if the descriptor fails in another way; `unimplemented` for a kernel that is too old.
    */
   async run(): Promise<void> {
+    if (this.#options.negotiated !== undefined) this.#takeOver(this.#options.negotiated);
     const readers = Array.from({ length: this.#options.readers ?? 2 }, () => this.#readLoop());
     try {
       await Promise.all(readers);
@@ -119,16 +131,39 @@ export class FuseSession {
   #init(request: Extract<FuseRequest, { kind: "INIT" }>): void {
     const negotiated = negotiateInit(request.offer);
     this.#negotiated = negotiated;
+    this.#options.onNegotiated?.(negotiated);
     this.#reply(request.unique, 0, encodeInit(negotiated));
+    if (this.#options.negotiated === undefined) this.#options.onReady?.(negotiated);
+  }
+
+  #takeOver(negotiated: Negotiated): void {
+    this.#negotiated = negotiated;
+    if (this.#has("HAS_RESEND")) this.#askForResend();
     this.#options.onReady?.(negotiated);
+  }
+
+  #askForResend(): void {
+    try {
+      this.#channel.send([encodeNotification(FUSE_NOTIFY_RESEND)]);
+    } catch (error) {
+      const { code = "" } = error as NodeJS.ErrnoException;
+      if (!ENDED.has(code)) throw AppError.from(error); // else the readers find out the same
+    }
+  }
+
+  #has(flag: InitFlagName): boolean {
+    return this.#negotiated?.flags.includes(flag) ?? false;
   }
 
   /** Aborts the target. One that is not here yet is on its way in another reader: EAGAIN brings the interrupt again. */
   #interrupt(unique: bigint, target: bigint): void {
     const abort = this.#inFlight.get(target);
-    if (abort === undefined) this.#reply(unique, EAGAIN);
-    else
+    if (abort !== undefined) {
       abort.abort(new AppError("cancelled", "Cannot finish the read: its reader was interrupted"));
+    } else if (this.#options.negotiated !== undefined && !this.#has("HAS_RESEND")) {
+      // The one before us may have taken it, and then it never comes: whoever waits for it can only be let go.
+      this.#reply(target, EINTR);
+    } else this.#reply(unique, EAGAIN);
   }
 
   /** Never rejects. */
@@ -139,8 +174,8 @@ export class FuseSession {
     try {
       const answer = answerRequest(this.#handler, request, {
         signal: abort.signal,
-        noOpen: this.#negotiated?.flags.has("NO_OPEN_SUPPORT") ?? false,
-        noOpendir: this.#negotiated?.flags.has("NO_OPENDIR_SUPPORT") ?? false,
+        noOpen: this.#has("NO_OPEN_SUPPORT"),
+        noOpendir: this.#has("NO_OPENDIR_SUPPORT"),
       });
       this.#reply(request.unique, 0, await abortable(answer, abort.signal));
     } catch (error) {

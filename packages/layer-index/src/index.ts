@@ -5,7 +5,7 @@ export { DEFAULT_SPAN_SIZE_BYTES } from "./spans.ts";
 // src/tree/:
 export { buildLayerTree, type LayerTreeOptions } from "./tree/build-layer-tree.ts";
 export type { LayerTreeLimits } from "./tree/limits.ts";
-export { mergedView } from "./tree/merged-view.ts";
+export { mergedView, type OverlayXattrs } from "./tree/merged-view.ts";
 export type { LayerRef, LayerTree, LowerNode, LowerView } from "./tree/types.ts";
 export type { BuiltLayer, LayerCompression, LayerIndex, Span } from "./types.ts";
 export { type DecodedZtoc, decodeZtoc } from "./ztoc/decode.ts";

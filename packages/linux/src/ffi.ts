@@ -1,18 +1,41 @@
 import { createRequire } from "node:module";
 
-/** The libc calls that this package makes, each answering 0 or the errno it failed with. */
+/** What a system call answered: a value, and errno 0; or the errno it failed with. */
+export interface CallResult {
+  readonly value: number;
+  readonly errno: number;
+}
+
+/** The libc calls that this package makes. `mount` and `umount2` answer 0 or the errno they failed with. */
 export interface Libc {
   mount(source: string, target: string, type: string, flags: number, data: string | null): number;
   umount2(target: string, flags: number): number;
+  /** ioctl(2) whose argument is a number, or a struct that the kernel reads. */
+  ioctl(fd: number, request: number, argument: number | Uint8Array): CallResult;
+  /** open_tree(2); the value is a descriptor. */
+  openTree(path: string, flags: number): CallResult;
+  /** move_mount(2) of a descriptor to a path. */
+  moveMount(fd: number, target: string, flags: number): CallResult;
+  /** mount_setattr(2) on a descriptor; `attributes` is a `struct mount_attr`. */
+  mountSetattr(fd: number, flags: number, attributes: Uint8Array): CallResult;
 }
 
-type KoffiCall = (...args: readonly (string | number | null)[]) => number;
+type KoffiValue = string | number | null | Uint8Array;
+type KoffiCall = (...args: readonly KoffiValue[]) => number;
 
 /** The few members of koffi that we use; its own types describe a far larger surface. */
 interface Koffi {
   load(path: null): { func(prototype: string): KoffiCall };
   errno(): number;
 }
+
+/** Numbers of system calls that libc may have no name for: the same on every architecture that Node runs on. */
+const SYS_OPEN_TREE = 428;
+const SYS_MOVE_MOUNT = 429;
+const SYS_MOUNT_SETATTR = 442;
+
+/** `AT_FDCWD`: a path as it is. */
+const AT_FDCWD = -100;
 
 let libc: Libc | undefined | "not tried" = "not tried";
 
@@ -32,20 +55,45 @@ export function ffiAvailable(): boolean {
 
 function bindLibc(): Libc | undefined {
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as Koffi;
-    const process = koffi.load(null);
-    const mountCall = process.func(
-      "int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)",
-    );
-    const umountCall = process.func("int umount2(const char *target, int flags)");
-    const errnoOf = (result: number): number => (result === 0 ? 0 : koffi.errno());
-    return {
-      mount: (source, target, type, flags, data) =>
-        errnoOf(mountCall(source, target, type, flags, data)),
-      umount2: (target, flags) => errnoOf(umountCall(target, flags)),
-    };
+    return bindCalls(createRequire(import.meta.url)("koffi") as Koffi);
   } catch {
     // Optional dependency: absent on this platform, or its binary does not load. The children mount(8) and umount(8) do.
     return undefined;
   }
+}
+
+function bindCalls(koffi: Koffi): Libc {
+  const process = koffi.load(null);
+  const bind = (prototype: string): ((...args: readonly KoffiValue[]) => CallResult) => {
+    const call = process.func(prototype);
+    return (...args) => {
+      const value = call(...args);
+      return { value, errno: value < 0 ? koffi.errno() : 0 };
+    };
+  };
+  const mount = bind(
+    "int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)",
+  );
+  const umount2 = bind("int umount2(const char *target, int flags)");
+  const ioctlNumber = bind("int ioctl(int fd, unsigned long request, unsigned long argument)");
+  const ioctlStruct = bind("int ioctl(int fd, unsigned long request, const void *argument)");
+  const openTree = bind("long syscall(long number, int at, const char *path, unsigned int flags)");
+  const moveMount = bind(
+    "long syscall(long number, int fd, const char *from, int at, const char *to, unsigned int flags)",
+  );
+  const mountSetattr = bind(
+    "long syscall(long number, int fd, const char *path, unsigned int flags, const void *attributes, size_t size)",
+  );
+  return {
+    mount: (...args) => mount(...args).errno,
+    umount2: (...args) => umount2(...args).errno,
+    ioctl: (fd, request, argument) =>
+      typeof argument === "number"
+        ? ioctlNumber(fd, request, argument)
+        : ioctlStruct(fd, request, argument),
+    openTree: (path, flags) => openTree(SYS_OPEN_TREE, AT_FDCWD, path, flags),
+    moveMount: (fd, target, flags) => moveMount(SYS_MOVE_MOUNT, fd, "", AT_FDCWD, target, flags),
+    mountSetattr: (fd, flags, attributes) =>
+      mountSetattr(SYS_MOUNT_SETATTR, fd, "", flags, attributes, attributes.length),
+  };
 }

@@ -1,7 +1,8 @@
 import { closeSync, constants, openSync } from "node:fs";
 import { AppError } from "@soci-ts/core";
 import { ffiAvailable } from "./ffi.ts";
-import { type MountRequest, mount, runTool, toolError } from "./mount.ts";
+import { type MountRequest, mount } from "./mount.ts";
+import { runTool, toolError } from "./run-tool.ts";
 
 /** Largest read that the kernel sends through our FUSE mounts: 256 pages. */
 const MAX_READ_BYTES = 1_048_576;
@@ -58,7 +59,7 @@ export async function fuseMount(request: FuseMountRequest): Promise<void> {
   }
   const inChild = `${flags.join(",")},${options(3)}`;
   const args = ["-i", "-n", "-t", "fuse", "-o", inChild, "--", source, target];
-  const failure = await runTool("mount", args, [request.fd]);
+  const { failure } = await runTool("mount", args, [request.fd]);
   if (failure !== undefined) throw toolError(`mount fuse on "${target}"`, failure);
 }
 

@@ -1,5 +1,7 @@
 export { type FuseMountRequest, fuseMount, openFuseDevice } from "./fuse-mount.ts";
+export { idMapMount } from "./id-map-mount.ts";
 export type { FileBackedSupport } from "./kernel-version.ts";
+export { type AttachedLoop, attachLoop, type LoopDevice, listLoopDevices } from "./loop-device.ts";
 export {
   type MountRequest,
   mount,
@@ -7,6 +9,14 @@ export {
   unmount,
 } from "./mount.ts";
 export type { MountFlag } from "./mount-flags.ts";
-export { findMount, type MountInfo, readMountTable } from "./mount-table.ts";
+export { findMount, findMountOf, type MountInfo, readMountTable } from "./mount-table.ts";
+export { type BindFlag, bindMount, moveMount, setPropagation } from "./mount-tree.ts";
 export { type KernelProbe, type ProbeFinding, probeKernel } from "./probe.ts";
 export { erofsBackingDevices, setReadAhead } from "./read-ahead.ts";
+export {
+  closeUserNamespace,
+  type IdRange,
+  type IdRanges,
+  openUserNamespace,
+  parseIdRanges,
+} from "./user-namespace.ts";

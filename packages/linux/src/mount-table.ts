@@ -25,6 +25,15 @@ export function findMount(path: string): MountInfo | undefined {
   return readMountTable().findLast((info) => info.mountPoint === path);
 }
 
+/** The mount that shows `path` (absolute, no symbolic links): the one with the longest mount point above it, the top one of several. */
+export function findMountOf(path: string): MountInfo | undefined {
+  const above = readMountTable().filter(({ mountPoint }) =>
+    `${path}/`.startsWith(mountPoint === "/" ? "/" : `${mountPoint}/`),
+  );
+  const longest = Math.max(...above.map(({ mountPoint }) => mountPoint.length));
+  return above.findLast(({ mountPoint }) => mountPoint.length === longest);
+}
+
 /** Parses mountinfo; lines that are not in its form are left out (the kernel's own output always is). */
 export function parseMountTable(text: string): readonly MountInfo[] {
   return text.split("\n").flatMap((line) => {

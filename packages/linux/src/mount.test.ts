@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { AppError } from "@soci-ts/core";
 import { errnoName } from "./errno.ts";
-import { mount, toolError } from "./mount.ts";
+import { mount } from "./mount.ts";
 import { mountFlagBits } from "./mount-flags.ts";
+import { toolError } from "./run-tool.ts";
 
 describe("mount()", () => {
   it("refuses options that do not fit one page", async () => {

@@ -1,8 +1,8 @@
-import { spawn } from "node:child_process";
 import { AppError } from "@soci-ts/core";
 import { errnoName, systemError } from "./errno.ts";
 import { loadLibc } from "./ffi.ts";
 import { MNT_DETACH, type MountFlag, mountFlagBits } from "./mount-flags.ts";
+import { runTool, toolError } from "./run-tool.ts";
 
 /** What to mount where. Paths are absolute. */
 export interface MountRequest {
@@ -19,16 +19,13 @@ export interface MountRequest {
 /** mount(2) copies its option string into one page, the ending zero included. */
 export const MAX_MOUNT_DATA_BYTES = 4095;
 
-/** The one place where mount(8), umount(8) and their helpers are looked for; the caller's PATH is not trusted with root's calls. */
-const TOOL_ENVIRONMENT = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" };
-
 /**
  * Mounts a file system: mount(2) by FFI, else mount(8) in a child.
  *
  * The kernel may read from `source` and from paths in `data` before the call returns. A process that serves one of them
  * through FUSE would wait for itself: it must never call this.
  * @throws AppError with `details.errno`; `unimplemented` if the kernel lacks the file system; `resource_exhausted` if the options
- *   do not fit one page; `failed_precondition` for EROFS without FFI, because mount(8) would put a loop device in between.
+ *   do not fit one page; `failed_precondition` for EROFS from a file without FFI, because mount(8) would put a loop device in between.
  */
 export async function mount(request: MountRequest): Promise<void> {
   const data = request.data ?? "";
@@ -80,7 +77,7 @@ function mountError(request: MountRequest, errno: string): AppError {
 }
 
 async function mountByChild(request: MountRequest, data: string): Promise<void> {
-  if (request.type === "erofs") {
+  if (request.type === "erofs" && !request.source.startsWith("/dev/")) {
     throw new AppError(
       "failed_precondition",
       `Cannot mount erofs on "${request.target}": FFI is not available and mount(8) would use a loop device; want the package koffi installed`,
@@ -90,51 +87,13 @@ async function mountByChild(request: MountRequest, data: string): Promise<void> 
   const args = ["-i", "-n", "-t", request.type];
   if (options !== "") args.push("-o", options);
   args.push("--", request.source, request.target);
-  const failure = await runTool("mount", args);
+  const { failure } = await runTool("mount", args);
   if (failure !== undefined)
     throw toolError(`mount ${request.type} on "${request.target}"`, failure);
 }
 
 async function unmountByChild(target: string, options: UnmountOptions): Promise<void> {
   const args = ["-i", "-n", ...(options.detach === true ? ["-l"] : []), "--", target];
-  const failure = await runTool("umount", args);
+  const { failure } = await runTool("umount", args);
   if (failure !== undefined) throw toolError(`unmount "${target}"`, failure);
-}
-
-/** Runs a tool to its end; its standard error (at most 4 KiB) if it failed. */
-export function runTool(
-  tool: "mount" | "umount",
-  args: readonly string[],
-  inheritedFds: readonly number[] = [],
-): Promise<string | undefined> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(tool, [...args], {
-      env: TOOL_ENVIRONMENT,
-      stdio: ["ignore", "ignore", "pipe", ...inheritedFds],
-    });
-    let complaint = "";
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      complaint = (complaint + text).slice(0, 4096);
-    });
-    child.once("error", (cause) => reject(AppError.from(cause)));
-    child.once("close", (code, signal) => {
-      if (code === 0) resolve(undefined);
-      else resolve(complaint.trim() || `${tool} ended with ${code ?? signal}`);
-    });
-  });
-}
-
-/** What mount(8) and umount(8) print, as errnos. */
-const COMPLAINTS: readonly (readonly [RegExp, string])[] = [
-  [/busy/, "EBUSY"],
-  [/not mounted|no mount point/, "EINVAL"],
-  [/unknown filesystem type/, "ENODEV"],
-  [/permission denied|superuser|Operation not permitted/i, "EPERM"],
-  [/No such file|does not exist/, "ENOENT"],
-];
-
-/** The error for a tool's complaint, with the same codes and `details.errno` as the system call's. */
-export function toolError(what: string, complaint: string): AppError {
-  const known = COMPLAINTS.find(([pattern]) => pattern.test(complaint));
-  return systemError(what, known?.[1] ?? "EINVAL", complaint.replaceAll("\n", "; "));
 }

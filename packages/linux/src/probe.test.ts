@@ -10,7 +10,7 @@ const HEALTHY: ProbeInputs = {
       "/proc/self/status": "Name:\tnode\nCapEff:\t000001ffffffffff\n",
       "/proc/config.gz": "CONFIG_EROFS_FS=y\nCONFIG_EROFS_FS_BACKED_BY_FILE=y\n",
     })[path],
-  exists: () => false,
+  exists: (path) => path === "/dev/loop-control",
   readLink: () => "mnt:[4026531841]",
   fuseDeviceErrno: undefined,
   ffi: true,
@@ -23,6 +23,9 @@ const FINDINGS = [
   "overlay",
   "erofs",
   "erofsFileBacked",
+  "erofsOnLoop",
+  "erofsIdMapped",
+  "fuseIdMapped",
   "sysAdmin",
   "mountNamespace",
 ] as const;
@@ -39,9 +42,10 @@ describe("judgeKernel()", () => {
   it("gives a fix for everything that is not there", () => {
     const probe = judgeKernel({
       ...HEALTHY,
-      release: "5.10.0",
+      release: "5.4.0",
       readText: () => undefined,
       readLink: (path) => path,
+      exists: () => false,
       fuseDeviceErrno: "ENOENT",
       ffi: false,
     });

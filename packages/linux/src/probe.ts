@@ -3,7 +3,12 @@ import { release } from "node:os";
 import { gunzipSync } from "node:zlib";
 import { ffiAvailable } from "./ffi.ts";
 import { fuseDeviceFix, tryFuseDevice } from "./fuse-mount.ts";
-import { erofsFileBackedSupport, type FileBackedSupport } from "./kernel-version.ts";
+import {
+  erofsFileBackedSupport,
+  type FileBackedSupport,
+  isAtLeast,
+  parseKernelVersion,
+} from "./kernel-version.ts";
 
 /** What a probe found. Only `ok` needs nothing done; `degraded` works in a slower way. */
 export interface ProbeFinding {
@@ -24,6 +29,12 @@ export interface KernelProbe {
   readonly overlay: ProbeFinding;
   readonly erofs: ProbeFinding;
   readonly erofsFileBacked: ProbeFinding & { readonly support: FileBackedSupport };
+  /** EROFS with blocks of 512 bytes on loop devices. */
+  readonly erofsOnLoop: ProbeFinding;
+  /** Owners of EROFS mounts can be shifted. */
+  readonly erofsIdMapped: ProbeFinding;
+  /** Owners of FUSE mounts can be shifted. */
+  readonly fuseIdMapped: ProbeFinding;
   readonly sysAdmin: ProbeFinding;
   readonly mountNamespace: ProbeFinding;
 }
@@ -62,6 +73,9 @@ export function judgeKernel(inputs: ProbeInputs): KernelProbe {
     overlay: judgeFileSystem(inputs, "overlay", "CONFIG_OVERLAY_FS", "missing"),
     erofs: judgeFileSystem(inputs, "erofs", "CONFIG_EROFS_FS", "degraded"),
     erofsFileBacked: judgeFileBacked(inputs),
+    erofsOnLoop: judgeLoop(inputs),
+    erofsIdMapped: judgeIdMapped(inputs, "EROFS", [5, 19]),
+    fuseIdMapped: judgeIdMapped(inputs, "FUSE", [6, 12]),
     sysAdmin: judgeSysAdmin(inputs),
     mountNamespace: judgeMountNamespace(inputs),
   };
@@ -118,16 +132,52 @@ function judgeFileBacked(inputs: ProbeInputs): KernelProbe["erofsFileBacked"] {
         support,
         state: "degraded",
         found: `Linux ${inputs.release} mounts EROFS from files, but is not known to have the short-read fix of early 2026`,
-        fix: "boot Linux 7.0 or later, or 6.18.44 or later of the 6.18 series; until then images are served as a FUSE tree (`--door fuse`, chosen by itself)",
+        fix: "boot Linux 7.0 or later, or 6.18.44 or later of the 6.18 series; until then images are mounted through loop devices, or served as a FUSE tree (chosen by itself)",
       };
     case "no":
       return {
         support,
         state: "degraded",
         found: `Linux ${inputs.release} can't mount EROFS from files${setting === "n" ? " (CONFIG_EROFS_FS_BACKED_BY_FILE is off)" : ""}`,
-        fix: "boot Linux 6.12 or later with CONFIG_EROFS_FS_BACKED_BY_FILE; until then images are served as a FUSE tree (`--door fuse`, chosen by itself)",
+        fix: "boot Linux 6.12 or later with CONFIG_EROFS_FS_BACKED_BY_FILE; until then images are mounted through loop devices, or served as a FUSE tree (chosen by itself)",
       };
   }
+}
+
+function judgeLoop(inputs: ProbeInputs): ProbeFinding {
+  if (!isRelease(inputs, 6, 4)) {
+    return {
+      state: "degraded",
+      found: `Linux ${inputs.release} can't mount EROFS with blocks of 512 bytes`,
+      fix: "boot Linux 6.4 or later; until then images are served as a FUSE tree (chosen by itself)",
+    };
+  }
+  if (inputs.exists("/dev/loop-control")) return { state: "ok", found: "/dev/loop-control exists" };
+  return {
+    state: "degraded",
+    found: "/dev/loop-control does not exist",
+    fix: "run `modprobe loop`; in a container, add `--privileged -v /dev:/dev`",
+  };
+}
+
+function judgeIdMapped(
+  inputs: ProbeInputs,
+  what: string,
+  [major, minor]: readonly [number, number],
+): ProbeFinding {
+  if (isRelease(inputs, major, minor)) {
+    return { state: "ok", found: `Linux ${inputs.release} shifts owners of ${what} mounts` };
+  }
+  return {
+    state: "degraded",
+    found: `Linux ${inputs.release} can't shift owners of ${what} mounts`,
+    fix: `boot Linux ${major}.${minor} or later for user namespaces over this door`,
+  };
+}
+
+function isRelease({ release: text }: ProbeInputs, major: number, minor: number): boolean {
+  const version = parseKernelVersion(text);
+  return version !== undefined && isAtLeast(version, major, minor);
 }
 
 /** `y`, `m` or `n` where the kernel's configuration can be read, else `undefined`. */

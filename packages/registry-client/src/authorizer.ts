@@ -1,7 +1,10 @@
 import { AppError, type IoOptions, SingleFlight } from "@soci-ts/core";
 import { basicHeader } from "./basic-header.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
-import type { Credential, CredentialSource } from "./credentials.ts";
+import { type Credential, type CredentialSource, isRefused } from "./credentials.ts";
+import { RegistryError } from "./errors.ts";
+import { MAX_LOGINS } from "./limits.ts";
+import { RefusedCredentials } from "./refused-credentials.ts";
 import { fetchToken, parseRealm, type TokenDeps, type TokenRealm } from "./token.ts";
 
 /** What a request is for; decides which token it gets. */
@@ -15,7 +18,11 @@ export interface AuthScope {
 export interface Authorization {
   readonly header: string;
   readonly wasCached: boolean;
+  /** What it was made from; undefined if that is nothing. */
+  readonly credential: Credential | undefined;
 }
+
+type Login = Omit<Authorization, "wasCached"> & { readonly expiresAtMs: number };
 
 /** What the registry asked for the last time: it will ask for the same again, so later requests come prepared. */
 type Mode = { readonly kind: "basic" } | { readonly kind: "bearer"; readonly realm: TokenRealm };
@@ -24,16 +31,20 @@ const MOST_KEPT = 4_096;
 /** How long a `registrytoken` is used before its source is asked again. */
 const GIVEN_TOKEN_LIFETIME_MS = 60_000;
 
-/** Logs in to one registry. Tokens are kept by realm, service and scopes until they expire or are refused. */
+/**
+ * Logs in to one registry. Tokens are kept by realm, service and scopes until they expire or are refused. A credential that is
+ * refused although the login is fresh is followed by the next that the source has, so that a rotated one is found.
+ */
 export class Authorizer {
   readonly #registry: string;
   readonly #credentials: CredentialSource;
   readonly #deps: TokenDeps;
   /** By {@link Authorizer.#key}; a Basic header never expires by itself. */
-  readonly #headers = new Map<string, { readonly header: string; readonly expiresAtMs: number }>();
+  readonly #headers = new Map<string, Login>();
   /** Scopes that the registry named for a request beyond those that we did. */
   readonly #extraScopes = new Map<string, readonly string[]>();
-  readonly #logins = new SingleFlight<string | undefined>();
+  readonly #logins = new SingleFlight<Login | undefined>();
+  readonly #refused = new RefusedCredentials();
   #mode: Mode | undefined;
 
   constructor(registry: string, credentials: CredentialSource, deps: TokenDeps) {
@@ -47,9 +58,9 @@ export class Authorizer {
     const mode = this.#mode;
     if (mode === undefined) return undefined;
     const cached = this.#cached(mode, scope);
-    if (cached !== undefined) return { header: cached, wasCached: true };
-    const header = await this.#login(mode, scope, options);
-    return header === undefined ? undefined : { header, wasCached: false };
+    if (cached !== undefined) return { ...cached, wasCached: true };
+    const login = await this.#login(mode, scope, options);
+    return login && { ...login, wasCached: false };
   }
 
   /**
@@ -62,25 +73,37 @@ export class Authorizer {
     options: IoOptions & {
       readonly refused: Authorization | undefined;
       readonly registryUrl: URL;
+      /** False if this request was renewed before: then only another credential helps. */
+      readonly isFirst: boolean;
     },
   ): Promise<Authorization | undefined> {
-    const { refused } = options;
+    const { refused, isFirst } = options;
     const challenges = parseChallenges(challengeHeader ?? "");
     const mode = chooseMode(challenges, options.registryUrl) ?? this.#mode;
     if (mode === undefined) return undefined;
     this.#mode = mode;
-    const hasNewScope = this.#learnScopes(challenges, scope);
-    if (refused !== undefined && !refused.wasCached && !hasNewScope) return undefined;
+    const hasNewScope = this.#learnScopes(challenges, scope) && isFirst;
+    const isFresh = refused !== undefined && !refused.wasCached;
+    if (isFresh && !hasNewScope && !(await this.#hasOther(refused, scope, options))) {
+      return undefined;
+    }
     const key = this.#key(mode, scope);
     if (this.#headers.get(key)?.header === refused?.header) this.#headers.delete(key);
     // Another request may have logged in while this one was under way.
-    const header = this.#cached(mode, scope) ?? (await this.#login(mode, scope, options));
-    return header === undefined ? undefined : { header, wasCached: false };
+    const login = this.#cached(mode, scope) ?? (await this.#login(mode, scope, options));
+    return login && { ...login, wasCached: false };
   }
 
-  #cached(mode: Mode, scope: AuthScope): string | undefined {
+  /** True if there is a credential besides the one that was refused just now. */
+  async #hasOther(refused: Authorization, scope: AuthScope, options: IoOptions): Promise<boolean> {
+    if (refused.credential === undefined) return false;
+    this.#refused.add(scope.repository, refused.credential);
+    return (await this.#findOther(scope, options)) !== undefined;
+  }
+
+  #cached(mode: Mode, scope: AuthScope): Login | undefined {
     const known = this.#headers.get(this.#key(mode, scope));
-    return known !== undefined && known.expiresAtMs > Date.now() ? known.header : undefined;
+    return known !== undefined && known.expiresAtMs > Date.now() ? known : undefined;
   }
 
   #key(mode: Mode, scope: AuthScope): string {
@@ -105,35 +128,65 @@ export class Authorizer {
     return true;
   }
 
-  #login(mode: Mode, scope: AuthScope, options: IoOptions): Promise<string | undefined> {
+  #login(mode: Mode, scope: AuthScope, options: IoOptions): Promise<Login | undefined> {
     const key = this.#key(mode, scope);
-    const work = async (signal: AbortSignal): Promise<string | undefined> => {
-      const login = await this.#newHeader(mode, scope, signal);
+    const work = async (signal: AbortSignal): Promise<Login | undefined> => {
+      const login = await this.#newLogin(mode, scope, signal);
       if (login !== undefined) keep(this.#headers, key, login);
-      return login?.header;
+      return login;
     };
     return this.#logins.do(key, work, options.signal);
   }
 
-  async #newHeader(
+  /** Where the token server refuses a credential, the next one is tried. */
+  async #newLogin(mode: Mode, scope: AuthScope, signal: AbortSignal): Promise<Login | undefined> {
+    const options = { signal };
+    // All may have been refused a moment ago: then the first one has another chance.
+    let credential = await this.#findOther(scope, options);
+    if (credential === undefined && this.#refused.of(scope.repository).length > 0) {
+      credential = await this.#credentials.find(this.#registry, scope.repository, options);
+    }
+    for (let logins = 1; ; logins++) {
+      try {
+        return await this.#loginWith(credential, mode, scope, signal);
+      } catch (error) {
+        const isRefusal = error instanceof RegistryError && error.status === 401;
+        if (!isRefusal || credential === undefined || logins >= MAX_LOGINS) throw error;
+        this.#refused.add(scope.repository, credential);
+        const other = await this.#findOther(scope, options);
+        if (other === undefined) throw error;
+        credential = other;
+      }
+    }
+  }
+
+  /** A credential that was not refused just now. */
+  async #findOther(scope: AuthScope, options: IoOptions): Promise<Credential | undefined> {
+    const refused = this.#refused.of(scope.repository);
+    const wanted = { signal: options.signal, refused };
+    const found = await this.#credentials.find(this.#registry, scope.repository, wanted);
+    return found === undefined || isRefused(found, wanted) ? undefined : found;
+  }
+
+  async #loginWith(
+    credential: Credential | undefined,
     mode: Mode,
     scope: AuthScope,
     signal: AbortSignal,
-  ): Promise<{ header: string; expiresAtMs: number } | undefined> {
-    const credential = await this.#credentials.find(this.#registry, scope.repository, { signal });
+  ): Promise<Login | undefined> {
     if (credential !== undefined) this.#hide(credential);
     if (credential?.kind === "bearer") {
       const expiresAtMs = Date.now() + GIVEN_TOKEN_LIFETIME_MS;
-      return { header: bearerHeader(credential.token), expiresAtMs };
+      return { header: bearerHeader(credential.token), expiresAtMs, credential };
     }
     if (mode.kind === "bearer") {
       const scopes = this.#allScopes(scope);
       const token = await fetchToken(mode.realm, scopes, credential, { ...this.#deps, signal });
-      return { header: bearerHeader(token.value), expiresAtMs: token.expiresAtMs };
+      return { header: bearerHeader(token.value), expiresAtMs: token.expiresAtMs, credential };
     }
     if (credential?.kind !== "basic") return undefined;
     const header = basicHeader(credential, this.#deps.redactor);
-    return { header, expiresAtMs: Number.POSITIVE_INFINITY };
+    return { header, expiresAtMs: Number.POSITIVE_INFINITY, credential };
   }
 
   #hide(credential: Credential): void {

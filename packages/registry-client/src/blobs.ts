@@ -7,15 +7,15 @@ import {
 } from "@soci-ts/core";
 import type { Descriptor } from "@soci-ts/oci";
 import { headerValue } from "./headers.ts";
-import type { Registry } from "./registry.ts";
-import type { RemoteBlob } from "./remote-blob.ts";
+import type { RegistryHost } from "./registry-host.ts";
+import type { RegistryBlob } from "./remote-blob.ts";
 
 /** Content that comes with another digest than asked for is fetched this often; it may have been damaged on the way. */
 const DIGEST_ATTEMPTS = 2;
 
 /** A blob whole, its size and digest checked. */
 export async function fetchBlob(
-  blob: RemoteBlob,
+  blob: RegistryBlob,
   descriptor: Descriptor,
   options: IoOptions & { readonly maxBytes: number },
 ): Promise<Uint8Array> {
@@ -32,13 +32,14 @@ export async function fetchBlob(
       return bytes;
     } catch (error) {
       if (attempt >= DIGEST_ATTEMPTS || !(error instanceof DigestMismatchError)) throw error;
+      blob.distrust();
     }
   }
 }
 
-/** True if the repository has the blob. */
+/** True if the repository has the blob at this host. */
 export async function blobExists(
-  registry: Registry,
+  registry: RegistryHost,
   repository: string,
   digest: Digest,
   options: IoOptions & { readonly scopes?: readonly string[] } = {},

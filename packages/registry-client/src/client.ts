@@ -9,6 +9,7 @@ import {
 import type { Descriptor, RepositoryName } from "@soci-ts/oci";
 import { blobExists, fetchBlob } from "./blobs.ts";
 import { type CredentialSource, noCredentials } from "./credentials.ts";
+import type { HostsSource } from "./hosts.ts";
 import {
   type FetchedManifest,
   fetchManifest,
@@ -16,13 +17,15 @@ import {
   type ManifestName,
   type PushedManifest,
   pushManifest,
+  shownManifest,
 } from "./manifests.ts";
 import type { ProxySettings } from "./proxy.ts";
 import { type BlobContent, type PushBlobOptions, type PushedBlob, pushBlob } from "./push-blob.ts";
 import { Redactor } from "./redact.ts";
 import { type ListReferrersOptions, listReferrers, pushReferrer } from "./referrers.ts";
 import { DEFAULT_SETTLE_MS, ReferrersTags } from "./referrers-tag.ts";
-import { Registry, type RegistryDeps } from "./registry.ts";
+import { type Question, Registry, type RegistryDeps } from "./registry.ts";
+import type { RegistryHost } from "./registry-host.ts";
 import { RegistryBlob, type RemoteBlob } from "./remote-blob.ts";
 import { DEFAULT_RETRY, type RetryPolicy } from "./retry.ts";
 import type { PlainHttp } from "./scheme.ts";
@@ -36,6 +39,8 @@ export interface RegistryClientOptions extends TrustOptions {
   readonly credentials?: CredentialSource | undefined;
   /** Default `auto`. */
   readonly plainHttp?: PlainHttp | undefined;
+  /** Mirrors and other hosts that speak for registries. Default: none, each registry is asked itself. */
+  readonly hosts?: HostsSource | undefined;
   /** Default: direct connections. */
   readonly proxy?: ProxySettings | undefined;
   readonly retry?: Partial<RetryPolicy> | undefined;
@@ -53,8 +58,8 @@ const DEFAULT_CONCURRENCY = 32;
 const DEFAULT_USER_AGENT = "soci-ts/0.1";
 
 /**
- * A client of OCI registries (distribution-spec v1.1.1). One client serves any number of registries; for each it keeps the
- * login, the connections and a bound on requests under way. Every method may be aborted by `signal`, and fails with an
+ * A client of OCI registries (distribution-spec v1.1.1). One client serves any number of registries; for each of their hosts it
+ * keeps the login, the connections and a bound on requests under way. Every method may be aborted by `signal`, and fails with an
  * AppError (a RegistryError where a server answered); no message or log line holds a credential.
  */
 export class RegistryClient implements AsyncDisposable {
@@ -79,6 +84,7 @@ export class RegistryClient implements AsyncDisposable {
       redactor,
       credentials: options.credentials ?? noCredentials,
       retry: { ...DEFAULT_RETRY, ...options.retry },
+      hosts: options.hosts,
       plainHttp: options.plainHttp ?? "auto",
       connectTimeoutMs: timeouts.connectMs,
       maxConcurrency,
@@ -91,20 +97,17 @@ export class RegistryClient implements AsyncDisposable {
   }
 
   /**
-   * Asks the registry whether it is there and lets us in (`GET /v2/`).
-   * @returns the URL of its API.
+   * Asks the registry's hosts whether one is there and lets us in (`GET /v2/`).
+   * @returns the URL of that host.
    */
-  async ping(registry: string, options: IoOptions = {}): Promise<URL> {
-    const server = this.#registry(registry);
-    const request = {
-      action: `reach registry ${registry}`,
-      method: "GET",
-      target: "/v2/",
-      expect: [200],
-      scopes: [],
-    } as const;
-    await server.exchange({ ...request, signal: options.signal }, () => {});
-    return server.base();
+  ping(registry: string, options: IoOptions = {}): Promise<URL> {
+    const action = `reach registry ${registry}`;
+    const { signal } = options;
+    return this.#registry(registry).ask({ needs: "resolve", action, signal }, async (host) => {
+      const request = { action, method: "GET", target: "/v2/", expect: [200], scopes: [] } as const;
+      await host.exchange({ ...request, signal }, () => {});
+      return host.base();
+    });
   }
 
   /**
@@ -112,18 +115,30 @@ export class RegistryClient implements AsyncDisposable {
    * @throws RegistryError with status 404 if there is none; DigestMismatchError.
    */
   async fetchManifest(name: ManifestName, options: IoOptions = {}): Promise<FetchedManifest> {
-    const { transport } = this.#deps;
-    const found = await fetchManifest(this.#registry(name.registry), transport, name, options);
+    const question = manifestQuestion("fetch", name, options);
+    const found = await this.#registry(name.registry).ask(question, (host) =>
+      fetchManifest(host, this.#deps.transport, name, options),
+    );
     return { descriptor: found.descriptor, bytes: found.bytes };
   }
 
   /** The descriptor of a manifest; undefined if there is none. */
   headManifest(name: ManifestName, options: IoOptions = {}): Promise<Descriptor | undefined> {
-    return headManifest(this.#registry(name.registry), this.#deps.transport, name, options);
+    return this.#registry(name.registry).ask(
+      {
+        ...manifestQuestion("look up", name, options),
+        isAnswer: (found: Descriptor | undefined) => found !== undefined,
+      },
+      (host) => headManifest(host, this.#deps.transport, name, options),
+    );
   }
 
   /** A blob to be read by ranges; nothing is sent until it is read. Its bytes are not verified. */
   openBlob(name: RepositoryName, descriptor: Descriptor): RemoteBlob {
+    return this.#openBlob(name, descriptor);
+  }
+
+  #openBlob(name: RepositoryName, descriptor: Descriptor): RegistryBlob {
     const { transport, retry, logger, metrics } = this.#deps;
     return new RegistryBlob(name.repository, descriptor, {
       registry: this.#registry(name.registry),
@@ -144,36 +159,43 @@ export class RegistryClient implements AsyncDisposable {
     descriptor: Descriptor,
     options: IoOptions & { readonly maxBytes: number },
   ): Promise<Uint8Array> {
-    return fetchBlob(this.openBlob(name, descriptor), descriptor, options);
+    return fetchBlob(this.#openBlob(name, descriptor), descriptor, options);
   }
 
   /** True if the repository has the blob. */
   blobExists(name: RepositoryName, digest: Digest, options: IoOptions = {}): Promise<boolean> {
-    return blobExists(this.#registry(name.registry), name.repository, digest, options);
+    const { registry, repository } = name;
+    const action = `look up blob ${digest} of ${registry}/${repository}`;
+    return this.#registry(registry).ask(
+      { needs: "pull", action, signal: options.signal, isAnswer: (exists: boolean) => exists },
+      (host) => blobExists(host, repository, digest, options),
+    );
   }
 
   /**
    * Puts a blob into a repository unless it is there; large ones in chunks that are resumed after failures.
    * @throws AppError `invalid_argument` if the content has another length than the descriptor says.
    */
-  pushBlob(
+  async pushBlob(
     name: RepositoryName,
     descriptor: Descriptor,
     content: BlobContent,
     options: PushBlobOptions = {},
   ): Promise<PushedBlob> {
     const blob = { ...name, descriptor, content };
-    return pushBlob(this.#registry(name.registry), this.#deps.retry, blob, options);
+    const host = await this.#pusher(name, `push blob ${descriptor.digest}`);
+    return pushBlob(host, this.#deps.retry, blob, options);
   }
 
   /** Pushes a manifest under the name's tag or, without one, by its digest. */
-  pushManifest(
+  async pushManifest(
     name: ManifestName,
     mediaType: string,
     bytes: Uint8Array,
     options: IoOptions = {},
   ): Promise<PushedManifest> {
-    return pushManifest(this.#registry(name.registry), name, { mediaType, bytes }, options);
+    const host = await this.#pusher(name, "push manifest");
+    return pushManifest(host, name, { mediaType, bytes }, options);
   }
 
   /**
@@ -181,32 +203,48 @@ export class RegistryClient implements AsyncDisposable {
    * referrers tag is updated and no entry of a concurrent writer is lost.
    * @returns `subjectHandled` true if the registry lists it itself.
    */
-  pushReferrer(
+  async pushReferrer(
     name: RepositoryName,
     mediaType: string,
     bytes: Uint8Array,
     options: IoOptions = {},
   ): Promise<PushedManifest> {
-    const registry = this.#registry(name.registry);
+    const registry = await this.#pusher(name, "push referrer");
     const deps = { registry, transport: this.#deps.transport, tags: this.#tags };
     return pushReferrer(deps, name, { mediaType, bytes }, options);
   }
 
-  /** What refers to the manifest `digest`; none is an empty list. */
+  /** What refers to the manifest `digest`; none is an empty list. An empty list of a mirror is not believed: its server is asked. */
   listReferrers(
     name: RepositoryName,
     digest: Digest,
     options: ListReferrersOptions = {},
   ): Promise<Descriptor[]> {
-    const { repository } = name;
-    const registry = this.#registry(name.registry);
-    return listReferrers(registry, this.#deps.transport, { repository, digest }, options);
+    const { registry, repository } = name;
+    const action = `list the referrers of ${registry}/${repository}@${digest}`;
+    return this.#registry(registry).ask(
+      {
+        needs: "resolve",
+        action,
+        signal: options.signal,
+        isAnswer: (found: Descriptor[]) => found.length > 0,
+      },
+      (host) => listReferrers(host, this.#deps.transport, { repository, digest }, options),
+    );
   }
 
   /** All tags of a repository, in the registry's order. */
   listTags(name: RepositoryName, options: IoOptions = {}): Promise<string[]> {
-    const registry = this.#registry(name.registry);
-    return listTags(registry, this.#deps.transport, name.repository, options);
+    const { registry, repository } = name;
+    const action = `list the tags of ${registry}/${repository}`;
+    return this.#registry(registry).ask(
+      { needs: "resolve", action, signal: options.signal },
+      (host) => listTags(host, this.#deps.transport, repository, options),
+    );
+  }
+
+  #pusher(name: RepositoryName, action: string): Promise<RegistryHost> {
+    return this.#registry(name.registry).pusher(`${action} to ${name.registry}/${name.repository}`);
   }
 
   #registry(name: string): Registry {
@@ -219,4 +257,16 @@ export class RegistryClient implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#deps.transport[Symbol.asyncDispose]();
   }
+}
+
+function manifestQuestion(
+  verb: string,
+  name: ManifestName,
+  options: IoOptions,
+): Pick<Question<never>, "needs" | "action" | "signal"> {
+  return {
+    needs: name.digest === undefined ? "resolve" : "pull",
+    action: `${verb} manifest ${shownManifest(name)}`,
+    signal: options.signal,
+  };
 }

@@ -1,6 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { AppError, type IoOptions } from "@soci-ts/core";
 import { askHelper } from "./credential-helper.ts";
+import { helperServer, hostNames } from "./credential-names.ts";
 import type { Credential, CredentialSource } from "./credentials.ts";
 import { CREDENTIALS_FILE_LIMIT_BYTES } from "./limits.ts";
 
@@ -15,14 +16,6 @@ export interface CredentialFilesOptions {
 }
 
 type Json = Readonly<Record<string, unknown>>;
-
-/** The names under which Docker's tools file Docker Hub's credentials. */
-const DOCKER_HUB_NAMES: readonly string[] = [
-  "docker.io",
-  "index.docker.io",
-  "registry-1.docker.io",
-];
-const DOCKER_HUB_HELPER_KEY = "https://index.docker.io/v1/";
 
 /**
  * Credentials from Docker's and Podman's files and the helpers they name. Files are read at each question.
@@ -54,8 +47,7 @@ async function findInFile(
   const own = helpers && names.map((name) => helpers[name]).find((name) => name !== undefined);
   const helper = own ?? document["credsStore"];
   if (typeof helper === "string" && helper !== "") {
-    const isHub = names === DOCKER_HUB_NAMES;
-    const found = await askHelper(helper, isHub ? DOCKER_HUB_HELPER_KEY : wanted.registry, {
+    const found = await askHelper(helper, helperServer(wanted.registry), {
       file,
       timeoutMs: options.helperTimeoutMs,
       environment: options.helperEnvironment,
@@ -65,10 +57,6 @@ async function findInFile(
   }
   const auths = objectAt(document, "auths");
   return auths && findInAuths(auths, names, wanted.repository, file);
-}
-
-function hostNames(registry: string): readonly string[] {
-  return DOCKER_HUB_NAMES.includes(registry) ? DOCKER_HUB_NAMES : [registry];
 }
 
 /** The entry with the longest key that is the repository, a parent of it, or its registry. */

@@ -8,6 +8,12 @@ export type Credential =
   /** A token that the registry takes as it is (`registrytoken` in Docker's files). */
   | { readonly kind: "bearer"; readonly token: string };
 
+/** What is asked for. */
+export interface FindCredentialOptions extends IoOptions {
+  /** What the registry has refused just now: a source that has another one gives that. */
+  readonly refused?: readonly Credential[] | undefined;
+}
+
 /** Where credentials come from. Asked again whenever a token is needed, so rotated ones are seen. */
 export interface CredentialSource {
   /**
@@ -17,9 +23,26 @@ export interface CredentialSource {
   find(
     registry: string,
     repository: string | undefined,
-    options?: IoOptions,
+    options?: FindCredentialOptions,
   ): Promise<Credential | undefined>;
 }
 
 /** The source that knows none. */
 export const noCredentials: CredentialSource = { find: async () => undefined };
+
+/** True if both prove the same. */
+export function isSameCredential(a: Credential, b: Credential): boolean {
+  if (a.kind === "basic") {
+    return b.kind === "basic" && a.username === b.username && a.password === b.password;
+  }
+  if (a.kind === "identity") return b.kind === "identity" && a.refreshToken === b.refreshToken;
+  return b.kind === "bearer" && a.token === b.token;
+}
+
+/** True if `credential` is one of those that were refused. */
+export function isRefused(
+  credential: Credential,
+  options: FindCredentialOptions | undefined,
+): boolean {
+  return options?.refused?.some((other) => isSameCredential(other, credential)) ?? false;
+}

@@ -25,6 +25,9 @@ export class RegistryError extends AppError {
       readonly specErrors?: readonly SpecError[];
       readonly retryAfterMs?: number | undefined;
       readonly hint?: string | undefined;
+      /** Instead of the message that the rest makes. */
+      readonly message?: string | undefined;
+      readonly cause?: unknown;
     },
   ) {
     const { status, specErrors = [], hint, retryAfterMs } = answer;
@@ -32,12 +35,20 @@ export class RegistryError extends AppError {
     const wait =
       retryAfterMs === undefined ? "" : `; it asks to wait ${Math.ceil(retryAfterMs / 1000)} s`;
     const advice = hint === undefined ? wait : `${wait}; ${hint}`;
-    super(statusCode(status), `Cannot ${action}: the answer is ${status}${reasons}${advice}`, {
+    const text = `Cannot ${action}: the answer is ${status}${reasons}${advice}`;
+    super(statusCode(status), answer.message ?? text, {
       details: { status },
+      ...(answer.cause !== undefined && { cause: answer.cause }),
     });
     this.status = status;
     this.specErrors = specErrors;
     this.retryAfterMs = retryAfterMs;
+  }
+
+  /** The same answer in other words. */
+  withMessage(message: string): RegistryError {
+    const { status, specErrors, retryAfterMs } = this;
+    return new RegistryError("", { status, specErrors, retryAfterMs, message, cause: this });
   }
 }
 

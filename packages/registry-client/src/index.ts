@@ -1,11 +1,24 @@
+export { type CertsDirOptions, certsDirHosts } from "./certs-dir.ts";
+export { chainCredentials, type NamedSource } from "./chain-credentials.ts";
 export { RegistryClient, type RegistryClientOptions } from "./client.ts";
+export { type CommandCredentialsOptions, commandCredentials } from "./credential-command.ts";
 export { type CredentialFilesOptions, loadCredentials } from "./credential-files.ts";
-export type { Credential, CredentialSource } from "./credentials.ts";
+export type { Credential, CredentialSource, FindCredentialOptions } from "./credentials.ts";
 export { RegistryError, type SpecError } from "./errors.ts";
+export type {
+  ClientPair,
+  HostCapability,
+  HostConfig,
+  HostConnection,
+  HostsConfig,
+  HostsSource,
+  HostUrl,
+} from "./hosts.ts";
 export type { FetchedManifest, ManifestName, PushedManifest } from "./manifests.ts";
 export type { ProxySettings } from "./proxy.ts";
 export type { BlobContent, PushBlobOptions, PushedBlob } from "./push-blob.ts";
 export type { ListReferrersOptions } from "./referrers.ts";
+export { RememberedCredentials } from "./remembered-credentials.ts";
 export type { RemoteBlob } from "./remote-blob.ts";
 export type { RetryPolicy } from "./retry.ts";
 export type { PlainHttp } from "./scheme.ts";

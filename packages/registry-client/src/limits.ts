@@ -28,3 +28,7 @@ export const UPLOAD_CHUNK_BYTES: number = 8 * 1024 * 1024;
 export const MAX_UPLOAD_CHUNK_BYTES: number = 64 * 1024 * 1024;
 /** After this many bytes a retried download counts as making progress, and its attempts start anew. */
 export const PROGRESS_BYTES = 65_536;
+/** Most bytes of a hosts.toml. */
+export const HOSTS_FILE_LIMIT_BYTES: number = 1024 * 1024;
+/** Most logins of one request: a source may give another credential each time. */
+export const MAX_LOGINS = 8;

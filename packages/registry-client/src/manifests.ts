@@ -21,7 +21,7 @@ import {
 import { readBody } from "./body.ts";
 import { RegistryError } from "./errors.ts";
 import { headerValue, mediaTypeHeader, numberHeader, type ResponseHeaders } from "./headers.ts";
-import type { Registry } from "./registry.ts";
+import type { RegistryHost } from "./registry-host.ts";
 import type { Transport, WireResponse } from "./transport.ts";
 
 /**
@@ -72,7 +72,7 @@ const DIGEST_ATTEMPTS = 2;
 
 /** Fetches a manifest; its digest is checked against the name and against what the registry says. */
 export async function fetchManifest(
-  registry: Registry,
+  registry: RegistryHost,
   transport: Transport,
   name: ManifestName,
   options: IoOptions = {},
@@ -97,7 +97,7 @@ async function readManifest(
   const wanted = name.digest ?? digestHeader(answer.headers);
   const digest = wanted === undefined ? sha256(bytes) : digestOf(bytes, digestAlgorithm(wanted));
   if (wanted !== undefined && digest !== wanted) {
-    throw new DigestMismatchError(`manifest ${shown(name)}`, wanted, digest);
+    throw new DigestMismatchError(`manifest ${shownManifest(name)}`, wanted, digest);
   }
   const announced = mediaTypeHeader(answer.headers);
   const isVague = announced === undefined || VAGUE_TYPES.has(announced);
@@ -108,7 +108,7 @@ async function readManifest(
 
 /** The descriptor of a manifest, by HEAD; undefined if there is none. */
 export async function headManifest(
-  registry: Registry,
+  registry: RegistryHost,
   transport: Transport,
   name: ManifestName,
   options: IoOptions = {},
@@ -118,7 +118,11 @@ export async function headManifest(
     if (answer.status === 404) return undefined;
     const digest = digestHeader(answer.headers) ?? name.digest;
     if (name.digest !== undefined && digest !== name.digest) {
-      throw new DigestMismatchError(`manifest ${shown(name)}`, name.digest, digest ?? "not told");
+      throw new DigestMismatchError(
+        `manifest ${shownManifest(name)}`,
+        name.digest,
+        digest ?? "not told",
+      );
     }
     const size = numberHeader(answer.headers, "content-length");
     return { digest, size, mediaType: mediaTypeHeader(answer.headers) };
@@ -149,7 +153,7 @@ export interface ManifestContent {
  * that it names must be there already.
  */
 export async function pushManifest(
-  registry: Registry,
+  registry: RegistryHost,
   name: ManifestName,
   content: ManifestContent,
   options: IoOptions = {},
@@ -158,13 +162,13 @@ export async function pushManifest(
   if (bytes.length > MANIFEST_LIMIT_BYTES) {
     throw new AppError(
       "resource_exhausted",
-      `Cannot push manifest ${shown(name)}: it has ${bytes.length} bytes, want at most ${MANIFEST_LIMIT_BYTES}`,
+      `Cannot push manifest ${shownManifest(name)}: it has ${bytes.length} bytes, want at most ${MANIFEST_LIMIT_BYTES}`,
     );
   }
   const algorithm = name.digest === undefined ? "sha256" : digestAlgorithm(name.digest);
   const digest = digestOf(bytes, algorithm);
   if (name.digest !== undefined && name.digest !== digest) {
-    throw new DigestMismatchError(`manifest ${shown(name)}`, name.digest, digest);
+    throw new DigestMismatchError(`manifest ${shownManifest(name)}`, name.digest, digest);
   }
   const target = { ...name, digest: name.tag === undefined ? digest : undefined };
   const request = manifestRequest("push", "PUT", target, options);
@@ -180,7 +184,11 @@ export async function pushManifest(
   );
   const stored = digestHeader(headers);
   if (stored !== undefined && digestAlgorithm(stored) === algorithm && stored !== digest) {
-    throw new DigestMismatchError(`the registry's copy of manifest ${shown(name)}`, digest, stored);
+    throw new DigestMismatchError(
+      `the registry's copy of manifest ${shownManifest(name)}`,
+      digest,
+      stored,
+    );
   }
   const descriptor = { mediaType, digest, size: bytes.length };
   return { descriptor, subjectHandled: headers["oci-subject"] !== undefined };
@@ -191,10 +199,10 @@ function manifestRequest(
   method: "GET" | "HEAD" | "PUT",
   name: ManifestName,
   options: IoOptions,
-): Parameters<Registry["exchange"]>[0] {
+): Parameters<RegistryHost["exchange"]>[0] {
   const { repository } = name;
   return {
-    action: `${verb} manifest ${shown(name)}`,
+    action: `${verb} manifest ${shownManifest(name)}`,
     method,
     target: `/v2/${repository}/manifests/${name.digest ?? name.tag ?? "latest"}`,
     headers: { accept: ACCEPT },
@@ -210,7 +218,8 @@ function digestHeader(headers: ResponseHeaders): Digest | undefined {
   return text !== undefined && isDigest(text) ? text : undefined;
 }
 
-function shown(name: ManifestName): string {
+/** `registry/repository:tag@digest`, for people. */
+export function shownManifest(name: ManifestName): string {
   const tag = name.tag === undefined ? "" : `:${name.tag}`;
   const digest = name.digest === undefined ? "" : `@${name.digest}`;
   return `${name.registry}/${name.repository}${tag}${digest}`;

@@ -2,7 +2,7 @@ import { AppError, type IoOptions } from "@soci-ts/core";
 import { readBody } from "./body.ts";
 import { headerValue, nextLink } from "./headers.ts";
 import { MAX_PAGES } from "./limits.ts";
-import type { Registry, RegistryRequest } from "./registry.ts";
+import type { RegistryHost, RegistryRequest } from "./registry-host.ts";
 import type { Transport, WireResponse } from "./transport.ts";
 
 /** One page of a list. */
@@ -17,12 +17,11 @@ export interface Page {
  * @throws AppError `data_loss` if a link leads away from the registry or there is no end to them.
  */
 export async function* readPages(
-  registry: Registry,
+  registry: RegistryHost,
   transport: Transport,
   request: RegistryRequest,
   options: IoOptions & { readonly maxBytes: number },
 ): AsyncGenerator<Page, void, undefined> {
-  const { origin } = await registry.base();
   const seen = new Set<string>();
   let next: RegistryRequest | undefined = request;
   while (next !== undefined) {
@@ -33,9 +32,9 @@ export async function* readPages(
     yield page;
     const link = nextLink(headerValue(page.answer.headers, "link"));
     if (link === undefined) return;
-    const url = registry.checkTarget(link, page.answer.url, request.action);
-    const isOurs = url.origin === origin && url.pathname.startsWith("/v2/");
-    if (!isOurs || seen.has(url.href) || seen.size >= MAX_PAGES) {
+    const url = await registry.nextPage(link, page.answer.url, request.action);
+    if (url === undefined || seen.has(url.href) || seen.size >= MAX_PAGES) {
+      const isOurs = url !== undefined;
       const problem = isOurs ? "it goes round or has no end" : "its next page is elsewhere";
       throw new AppError(
         "data_loss",

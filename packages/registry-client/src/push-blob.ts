@@ -4,7 +4,7 @@ import { blobExists } from "./blobs.ts";
 import { RegistryError, TransportError } from "./errors.ts";
 import { headerValue, numberHeader, parseUploadRange, type ResponseHeaders } from "./headers.ts";
 import { MAX_UPLOAD_CHUNK_BYTES, UPLOAD_CHUNK_BYTES } from "./limits.ts";
-import type { Registry, RegistryRequest } from "./registry.ts";
+import type { RegistryHost, RegistryRequest } from "./registry-host.ts";
 import { Backoff, type RetryPolicy } from "./retry.ts";
 import { UploadContent } from "./upload-content.ts";
 
@@ -34,7 +34,7 @@ interface Upload {
  * not to be had it begins anew. (distribution-spec v1.1.1, §Pushing blobs.) The registry checks the digest.
  */
 class BlobPusher {
-  readonly #registry: Registry;
+  readonly #registry: RegistryHost;
   readonly #retry: RetryPolicy;
   readonly #repository: string;
   readonly #descriptor: Descriptor;
@@ -42,7 +42,7 @@ class BlobPusher {
   #furthest = 0;
 
   constructor(
-    registry: Registry,
+    registry: RegistryHost,
     retry: RetryPolicy,
     blob: {
       readonly repository: string;
@@ -243,7 +243,7 @@ class BlobPusher {
 
 /** Puts a blob into a repository unless it is there. See {@link PushBlobOptions}. */
 export function pushBlob(
-  registry: Registry,
+  registry: RegistryHost,
   retry: RetryPolicy,
   blob: RepositoryName & { readonly descriptor: Descriptor; readonly content: BlobContent },
   options: PushBlobOptions = {},

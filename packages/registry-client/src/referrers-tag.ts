@@ -11,7 +11,7 @@ import {
 import { type Descriptor, MEDIA_TYPE_OCI_INDEX, parseManifest } from "@soci-ts/oci";
 import { RegistryError } from "./errors.ts";
 import { fetchManifest, type ManifestName, pushManifest } from "./manifests.ts";
-import type { Registry } from "./registry.ts";
+import type { RegistryHost } from "./registry-host.ts";
 import type { Transport } from "./transport.ts";
 
 /*
@@ -50,7 +50,7 @@ export function referrersTag(digest: Digest): string {
  * @throws AppError `failed_precondition` if the tag is something else than an index.
  */
 export async function readReferrersTag(
-  registry: Registry,
+  registry: RegistryHost,
   transport: Transport,
   repository: string,
   subject: Digest,
@@ -109,7 +109,7 @@ export class ReferrersTags {
    * @throws AppError `aborted` if the entry does not stay.
    */
   async add(
-    registry: Registry,
+    registry: RegistryHost,
     place: { readonly repository: string; readonly digest: Digest },
     entry: Descriptor,
     options: IoOptions = {},
@@ -147,7 +147,7 @@ interface TagUpdateOptions {
 
 /** One run of the procedure above. */
 class TagUpdate {
-  readonly #registry: Registry;
+  readonly #registry: RegistryHost;
   readonly #transport: Transport;
   readonly #options: TagUpdateOptions;
   /** All entries seen or wanted. */
@@ -161,7 +161,7 @@ class TagUpdate {
   /** The state on which the last write was refused. */
   #refused: Digest | undefined;
 
-  constructor(registry: Registry, transport: Transport, options: TagUpdateOptions) {
+  constructor(registry: RegistryHost, transport: Transport, options: TagUpdateOptions) {
     this.#registry = registry;
     this.#transport = transport;
     this.#options = options;

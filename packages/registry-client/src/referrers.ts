@@ -11,7 +11,7 @@ import { MAX_LIST_LENGTH } from "./limits.ts";
 import { type PushedManifest, pushManifest } from "./manifests.ts";
 import { readPages } from "./pages.ts";
 import { type ReferrersTags, readReferrersTag } from "./referrers-tag.ts";
-import type { Registry } from "./registry.ts";
+import type { RegistryHost } from "./registry-host.ts";
 import type { Transport } from "./transport.ts";
 
 /** Which referrers to list. */
@@ -25,7 +25,7 @@ export interface ListReferrersOptions extends IoOptions {
  * (distribution-spec v1.1.1, §Listing Referrers). Filtered here too: a registry need not filter.
  */
 export async function listReferrers(
-  registry: Registry,
+  registry: RegistryHost,
   transport: Transport,
   subject: { readonly repository: string; readonly digest: Digest },
   options: ListReferrersOptions = {},
@@ -43,7 +43,7 @@ export async function listReferrers(
 
 /** Undefined if the registry has no referrers API. */
 async function askApi(
-  registry: Registry,
+  registry: RegistryHost,
   transport: Transport,
   subject: { readonly repository: string; readonly digest: Digest },
   options: ListReferrersOptions,
@@ -87,7 +87,7 @@ function isWebPage(mediaType: string | undefined): boolean {
 
 /** What {@link pushReferrer} needs. */
 export interface PushReferrerDeps {
-  readonly registry: Registry;
+  readonly registry: RegistryHost;
   readonly transport: Transport;
   readonly tags: ReferrersTags;
 }

@@ -2,16 +2,19 @@ import { type ByteSource, checkRange, type IoOptions, type Logger } from "@soci-
 import type { Descriptor } from "@soci-ts/oci";
 import { RegistryError, TransportError } from "./errors.ts";
 import { headerValue, numberHeader, parseContentRange } from "./headers.ts";
+import { HostTour } from "./host-tour.ts";
 import { PROGRESS_BYTES } from "./limits.ts";
 import { shownUrl } from "./redact.ts";
-import type { Registry, RegistryRequest } from "./registry.ts";
+import type { Registry } from "./registry.ts";
+import type { RegistryHost, RegistryRequest } from "./registry-host.ts";
 import { Backoff, type RetryPolicy } from "./retry.ts";
 import type { Transport, WireResponse } from "./transport.ts";
 
 /** A blob in a registry, read by ranges. Bytes are as they come: the caller checks digests. */
 export interface RemoteBlob extends ByteSource {
   /**
-   * The bytes of [start, end), in pieces as they arrive. A body that breaks off is resumed where it stopped.
+   * The bytes of [start, end), in pieces as they arrive. A body that breaks off is resumed where it stopped, at another host of
+   * the registry if there is one.
    * Leaving the loop early ends the request. Each piece is the consumer's to keep.
    * @throws AppError `out_of_range`; RegistryError; AppError `unavailable`, `deadline_exceeded` or `data_loss` when
    *   the attempts are used up.
@@ -30,17 +33,26 @@ export interface RemoteBlobDeps {
   readonly onBytes: (length: number) => void;
 }
 
+/** Where a blob was found. */
+interface BlobPlace {
+  readonly host: RegistryHost;
+  /** Where that host redirected to, good until it is refused. */
+  readonly target: URL | undefined;
+}
+
 /**
- * A blob read through `GET …/blobs/DIGEST`. Where the registry redirects to is remembered and asked directly; when that
- * place refuses (signed URLs expire), the registry is asked anew. A server that ignores Range is served by skipping.
+ * A blob read through `GET …/blobs/DIGEST`. The host that had it is remembered, and so is where that redirects to, which is
+ * asked directly; when that place refuses (signed URLs expire), the host is asked anew. A server that ignores Range is
+ * served by skipping.
  */
 export class RegistryBlob implements RemoteBlob {
   readonly size: number;
   readonly #deps: RemoteBlobDeps;
   readonly #request: Omit<RegistryRequest, "target">;
   readonly #path: string;
-  /** Where the registry redirected to, good until it is refused. */
-  #target: URL | undefined;
+  #place: BlobPlace | undefined;
+  /** A host whose bytes were wrong: it is asked last. */
+  #distrusted: RegistryHost | undefined;
 
   constructor(repository: string, descriptor: Descriptor, deps: RemoteBlobDeps) {
     this.size = descriptor.size;
@@ -77,36 +89,59 @@ export class RegistryBlob implements RemoteBlob {
     const backoff = new Backoff(this.#deps.retry);
     let at = start;
     let progressAt = start;
+    let walk = await this.#startWalk();
     while (at < end) {
       options.signal?.throwIfAborted();
-      const target = this.#target;
+      const { host, tour } = walk;
+      const target = this.#targetAt(host);
       try {
-        for await (const piece of this.#pieces(at, end, options)) {
+        for await (const piece of this.#pieces(host, { start: at, end }, options)) {
           at += piece.length;
           yield piece;
         }
+        host.noteSuccess();
       } catch (error) {
         if (at - progressAt >= PROGRESS_BYTES) backoff.reset();
         progressAt = at;
-        // A remembered URL that is refused has expired; asking the registry again costs no attempt.
-        if (this.#dropRefused(target, error)) continue;
-        await backoff.wait(error, "always", options.signal);
+        // A remembered URL that is refused has expired; asking the host again costs no attempt.
+        if (this.#dropRefused(host, target, error)) continue;
+        tour.noteFailure(host, error);
+        const next = tour.next();
+        if (next === undefined) await waitAfter(tour, backoff, options.signal);
+        walk = next === undefined ? await this.#startWalk() : { host: next, tour };
       }
     }
   }
 
-  /** One request's worth: the bytes of [start, end) from its beginning, all or up to a failure. */
+  /** Says that bytes read before are not the blob's: they are to be read from another host, if there is one. */
+  distrust(): void {
+    this.#distrusted = this.#place?.host;
+    this.#place = undefined;
+  }
+
+  async #startWalk(): Promise<{ readonly host: RegistryHost; readonly tour: HostTour }> {
+    const { registry } = this.#deps;
+    const hosts = await registry.hosts("pull", this.#request.action);
+    const tour = new HostTour(hosts, { first: this.#place?.host, last: this.#distrusted });
+    return { host: tour.next() ?? hosts[0], tour };
+  }
+
+  #targetAt(host: RegistryHost): URL | undefined {
+    return this.#place?.host === host ? this.#place.target : undefined;
+  }
+
+  /** One request's worth: the bytes of the range from its beginning, all or up to a failure. */
   async *#pieces(
-    start: number,
-    end: number,
+    host: RegistryHost,
+    range: { readonly start: number; readonly end: number },
     options: IoOptions,
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    const { registry, transport, onBytes } = this.#deps;
+    const { transport, onBytes } = this.#deps;
+    const { start, end } = range;
     const isWhole = start === 0 && end === this.size;
-    const target = this.#target;
-    const { answer, close } = await registry.open({
+    const { answer, close } = await host.open({
       ...this.#request,
-      target: target ?? this.#path,
+      target: this.#targetAt(host) ?? this.#path,
       headers: {
         "accept-encoding": "identity",
         ...(!isWhole && { range: `bytes=${start}-${end - 1}` }),
@@ -115,8 +150,8 @@ export class RegistryBlob implements RemoteBlob {
     });
     try {
       const window = this.#window(answer, start, end, isWhole);
-      const own = new URL(this.#path, await registry.base());
-      if (answer.url.href !== own.href) this.#target = answer.url;
+      const own = await host.urlOf(this.#path);
+      this.#place = { host, target: answer.url.href === own.href ? undefined : answer.url };
       yield* windowOf(answer.body, window, onBytes, (problem) => this.#error(answer, problem));
     } catch (error) {
       options.signal?.throwIfAborted();
@@ -169,9 +204,9 @@ export class RegistryBlob implements RemoteBlob {
   }
 
   /** True if `error` is a refusal by a URL that was remembered before. */
-  #dropRefused(target: URL | undefined, error: unknown): boolean {
+  #dropRefused(host: RegistryHost, target: URL | undefined, error: unknown): boolean {
     if (target === undefined) return false;
-    if (this.#target === target) this.#target = undefined;
+    if (this.#targetAt(host) === target) this.#place = { host, target: undefined };
     return (
       error instanceof RegistryError &&
       error.status >= 400 &&
@@ -184,6 +219,13 @@ export class RegistryBlob implements RemoteBlob {
     const text = `Cannot ${this.#request.action}: the answer of ${shownUrl(answer.url)} ${problem}`;
     return new TransportError("data_loss", text, { sent: true });
   }
+}
+
+/** Waits until all hosts may be asked again. */
+async function waitAfter(tour: HostTour, backoff: Backoff, signal?: AbortSignal): Promise<void> {
+  const error = tour.failure("transient");
+  if (!tour.isWorthRepeating) throw error;
+  await backoff.wait(error, "always", signal);
 }
 
 interface BodyWindow {

@@ -62,7 +62,8 @@ export class Backoff {
   }
 }
 
-function isTransient(error: unknown, repeatable: Repeatable): boolean {
+/** True if another attempt may succeed, and may be made. */
+export function isTransient(error: unknown, repeatable: Repeatable): boolean {
   if (error instanceof RegistryError) {
     return (repeatable === "always" ? TRANSIENT : REFUSED).has(error.status);
   }

@@ -1,14 +1,14 @@
 import { AppError, FormatError, type IoOptions } from "@soci-ts/core";
 import { LIST_PAGE_LIMIT_BYTES, MAX_LIST_LENGTH } from "./limits.ts";
 import { readPages } from "./pages.ts";
-import type { Registry } from "./registry.ts";
+import type { RegistryHost } from "./registry-host.ts";
 import type { Transport } from "./transport.ts";
 
 const PAGE_LENGTH = 1000;
 
 /** All tags of a repository, in the registry's order. */
 export async function listTags(
-  registry: Registry,
+  registry: RegistryHost,
   transport: Transport,
   repository: string,
   options: IoOptions = {},

@@ -5,6 +5,7 @@ import type { Challenge } from "./challenge.ts";
 import type { Credential } from "./credentials.ts";
 import { parseSpecErrors, RegistryError } from "./errors.ts";
 import { headerValue, parseRetryAfter } from "./headers.ts";
+import type { HostConnection } from "./hosts.ts";
 import { ERROR_BODY_LIMIT_BYTES, MAX_TOKEN_LENGTH, TOKEN_RESPONSE_LIMIT_BYTES } from "./limits.ts";
 import { isLoopbackHost } from "./proxy.ts";
 import { type Redactor, shownUrl } from "./redact.ts";
@@ -27,6 +28,8 @@ export interface TokenDeps {
   readonly transport: Transport;
   readonly redactor: Redactor;
   readonly clientId: string;
+  /** How to connect to token servers, if not as usual. */
+  readonly connection?: HostConnection | undefined;
 }
 
 const DEFAULT_LIFETIME_SEC = 60;
@@ -87,7 +90,7 @@ function tokenRequest(
   options: TokenDeps & IoOptions,
 ): WireRequest {
   const { signal, clientId, redactor } = options;
-  const common = { signal: withDeadline(signal) };
+  const common = { signal: withDeadline(signal), connection: options.connection };
   if (credential?.kind === "identity") {
     const form = new URLSearchParams({
       grant_type: "refresh_token",

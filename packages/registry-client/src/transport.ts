@@ -2,6 +2,7 @@ import { AppError, type ErrorCode } from "@soci-ts/core";
 import { Agent, type Dispatcher } from "undici";
 import { TransportError } from "./errors.ts";
 import type { ResponseHeaders } from "./headers.ts";
+import type { HostConnection } from "./hosts.ts";
 import { type ProxySettings, proxyFor } from "./proxy.ts";
 import { type Redactor, shownUrl } from "./redact.ts";
 import { Trust, type TrustOptions } from "./trust.ts";
@@ -26,6 +27,8 @@ export interface WireRequest {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | string | undefined;
+  /** How to connect, if not as usual. */
+  readonly connection?: HostConnection | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -47,6 +50,12 @@ export interface TransportOptions {
   readonly connections: number;
 }
 
+/** An agent, and whose settings it was made with. */
+interface KeptAgent {
+  readonly agent: Agent;
+  readonly connectionId: string | undefined;
+}
+
 /** How a request gets to its server. */
 interface Route {
   readonly dispatcher: Dispatcher;
@@ -63,7 +72,9 @@ const SLOWEST_UPLOAD_BYTES_PER_MS = 50;
 export class Transport implements AsyncDisposable {
   readonly #options: TransportOptions;
   readonly #trust: Trust;
-  readonly #agents = new Map<string, Dispatcher>();
+  readonly #agents = new Map<string, KeptAgent>();
+  /** No longer used for new requests, and not yet done with old ones. */
+  readonly #retired = new Set<Agent>();
   #isClosed = false;
 
   constructor(options: TransportOptions) {
@@ -78,7 +89,7 @@ export class Transport implements AsyncDisposable {
   async send(request: WireRequest): Promise<WireResponse> {
     const { method, url, headers, body, signal } = request;
     signal?.throwIfAborted();
-    const route = await this.#routeTo(url);
+    const route = await this.#routeTo(url, request.connection);
     const { headersMs, idleMs } = this.#options.timeouts;
     try {
       const answer = await route.dispatcher.request({
@@ -121,53 +132,77 @@ export class Transport implements AsyncDisposable {
     });
   }
 
-  async #routeTo(url: URL): Promise<Route> {
+  /** Lets connections that were made with these settings, or with what was derived from them, end with what is under way on them. */
+  forget(connection: HostConnection): void {
+    this.#trust.forget(connection);
+    for (const [key, { agent, connectionId }] of this.#agents) {
+      const isOf = connectionId === connection.id || connectionId?.startsWith(`${connection.id} `);
+      if (isOf !== true) continue;
+      this.#agents.delete(key);
+      this.#retired.add(agent);
+      // Nobody waits for it, and being destroyed with the client is no failure.
+      const done = (): boolean => this.#retired.delete(agent);
+      agent.close().then(done, done);
+    }
+  }
+
+  async #routeTo(url: URL, connection: HostConnection | undefined): Promise<Route> {
     if (this.#isClosed) {
       throw new AppError("failed_precondition", "Cannot send: the client is closed");
     }
     const proxy = proxyFor(url, this.#options.proxy);
     const path = `${url.pathname}${url.search}`;
+    const { origin } = url;
     if (proxy === undefined) {
-      return { dispatcher: await this.#direct(url), origin: url.origin, path, headers: {} };
+      return { dispatcher: await this.#direct(url, connection), origin, path, headers: {} };
     }
     if (url.protocol === "https:") {
-      return { dispatcher: await this.#tunnel(url, proxy), origin: url.origin, path, headers: {} };
+      const dispatcher = await this.#tunnel(url, proxy, connection);
+      return { dispatcher, origin, path, headers: {} };
     }
     // Plain HTTP is not tunnelled: the proxy is asked for the whole URL (RFC 9112 §3.2.2).
     const headers = { host: url.host, ...proxyAuthorization(proxy, this.#options.redactor) };
-    const dispatcher = await this.#direct(proxy);
+    const dispatcher = await this.#direct(proxy, undefined);
     return { dispatcher, origin: proxy.origin, path: `${url.origin}${path}`, headers };
   }
 
-  async #direct(url: URL): Promise<Dispatcher> {
-    const timeout = this.#options.timeouts.connectMs;
-    if (url.protocol !== "https:") return this.#agent("plain", { timeout });
-    const { name, context } = await this.#trust.contextFor(url.host);
-    return this.#agent(`tls ${name}`, { timeout, secureContext: context });
+  async #direct(url: URL, connection: HostConnection | undefined): Promise<Dispatcher> {
+    const timeout = connection?.connectTimeoutMs ?? this.#options.timeouts.connectMs;
+    const id = connection?.id;
+    if (url.protocol !== "https:") return this.#agent(`plain ${id ?? ""}`, { timeout }, id);
+    const { name, context } = await this.#trust.contextFor(url.host, connection);
+    const rejectUnauthorized = connection?.skipVerify !== true;
+    return this.#agent(`tls ${name}`, { timeout, secureContext: context, rejectUnauthorized }, id);
   }
 
-  async #tunnel(url: URL, proxy: URL): Promise<Dispatcher> {
+  async #tunnel(url: URL, proxy: URL, connection: HostConnection | undefined): Promise<Dispatcher> {
     const { redactor, timeouts } = this.#options;
-    const { name, context } = await this.#trust.contextFor(url.host);
+    const { name, context } = await this.#trust.contextFor(url.host, connection);
     const { context: proxyContext } = await this.#trust.contextFor(proxy.host);
-    const timeoutMs = timeouts.connectMs;
+    const timeoutMs = connection?.connectTimeoutMs ?? timeouts.connectMs;
+    const rejectUnauthorized = connection?.skipVerify !== true;
     // Without the proxy's password in it: keys show up in dumps.
     const key = `tunnel ${proxy.host} ${name}`;
-    return this.#agent(key, tunnelConnector({ proxy, timeoutMs, context, proxyContext, redactor }));
+    const tunnel = { proxy, timeoutMs, context, rejectUnauthorized, proxyContext, redactor };
+    return this.#agent(key, tunnelConnector(tunnel), connection?.id);
   }
 
-  #agent(key: string, connect: NonNullable<Agent.Options["connect"]>): Dispatcher {
+  #agent(
+    key: string,
+    connect: NonNullable<Agent.Options["connect"]>,
+    connectionId: string | undefined,
+  ): Dispatcher {
     const known = this.#agents.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) return known.agent;
     const agent = new Agent({ connections: this.#options.connections, connect });
-    this.#agents.set(key, agent);
+    this.#agents.set(key, { agent, connectionId });
     return agent;
   }
 
   /** Breaks all connections; requests under way fail. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
-    const agents = [...this.#agents.values()];
+    const agents = [...[...this.#agents.values()].map(({ agent }) => agent), ...this.#retired];
     this.#agents.clear();
     await Promise.all(agents.map((agent) => agent.destroy()));
   }

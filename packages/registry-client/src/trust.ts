@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
 import { AppError } from "@soci-ts/core";
+import type { HostConnection } from "./hosts.ts";
 
 /** The usual places of the system's CA bundle; the first that exists is used. Node 20 has its own roots and reads none of them. */
 export const SYSTEM_CA_FILES: readonly string[] = [
@@ -23,9 +24,18 @@ export interface TrustOptions {
   readonly certsDir?: string | undefined;
 }
 
+/** TLS settings of a host. */
+export interface HostTrust {
+  /** The same for hosts that share settings. */
+  readonly name: string;
+  readonly context: SecureContext;
+}
+
 /** TLS settings by host. Files are read once. */
 export class Trust {
   readonly #options: TrustOptions;
+  /** Of hosts with settings of their own, by {@link HostTrust.name}. */
+  readonly #connections = new Map<string, Promise<HostTrust>>();
   #common: Promise<{ cas: readonly string[]; context: SecureContext }> | undefined;
 
   constructor(options: TrustOptions) {
@@ -33,16 +43,54 @@ export class Trust {
   }
 
   /**
-   * What to use for `host` (with its port, if not the usual one); `name` is the same for hosts that share settings.
+   * What to use for `host` (with its port, if not the usual one).
+   * @param connection - what is said about this host elsewhere; used beside its folder in `certsDir`.
    * @throws AppError `failed_precondition` that names the file which is missing or wrong.
    */
-  async contextFor(host: string): Promise<{ name: string; context: SecureContext }> {
+  async contextFor(host: string, connection?: HostConnection): Promise<HostTrust> {
+    if (connection === undefined) return this.#load(host);
+    const name = `${connection.id} ${host}`;
+    const known = this.#connections.get(name) ?? this.#load(host, { name, connection });
+    this.#connections.set(name, known);
+    try {
+      return await known;
+    } catch (error) {
+      // A failure is not remembered.
+      this.#connections.delete(name);
+      throw error;
+    }
+  }
+
+  /** Drops what is kept for settings that are no longer used. */
+  forget(connection: HostConnection): void {
+    for (const name of this.#connections.keys()) {
+      if (name.startsWith(`${connection.id} `)) this.#connections.delete(name);
+    }
+  }
+
+  async #load(
+    host: string,
+    extra?: { readonly name: string; readonly connection: HostConnection },
+  ): Promise<HostTrust> {
     this.#common ??= this.#loadCommon();
     const common = await this.#common;
     const own = await this.#readHostFolder(host);
-    if (own === undefined) return { name: "", context: common.context };
-    const context = secureContext({ ...own, ca: [...common.cas, ...own.ca] }, own.folder);
-    return { name: host, context };
+    if (extra === undefined && own === undefined) return { name: "", context: common.context };
+    const { caFiles = [], clientPairs = [] } = extra?.connection ?? {};
+    const [ca, cert, key] = await Promise.all([
+      Promise.all(caFiles.map(readPem)),
+      Promise.all(clientPairs.map((pair) => readPem(pair.certFile))),
+      Promise.all(clientPairs.map((pair) => readKey(pair.keyFile))),
+    ]);
+    const certs = [...(own?.cert ?? []), ...cert];
+    const context = secureContext(
+      {
+        ca: [...common.cas, ...(own?.ca ?? []), ...ca],
+        ...(certs.length > 0 && { cert: certs, key: [...(own?.key ?? []), ...key] }),
+      },
+      own?.folder ?? `hosts.toml for ${host}`,
+    );
+    return { name: extra?.name ?? host, context };
   }
 
   async #loadCommon(): Promise<{ cas: readonly string[]; context: SecureContext }> {
@@ -60,18 +108,21 @@ export class Trust {
     if (certsDir === undefined || host.startsWith(".")) return undefined;
     const folder = join(certsDir, host);
     const names = (await listFolder(folder)).sort();
-    const read = (suffix: string): Promise<string[]> =>
-      Promise.all(
-        names.filter((name) => name.endsWith(suffix)).map((name) => readPem(join(folder, name))),
-      );
+    const files = (suffix: string): string[] =>
+      names.filter((name) => name.endsWith(suffix)).map((name) => join(folder, name));
     checkPairs(folder, names);
-    const [ca, cert, key] = await Promise.all([read(".crt"), read(".cert"), read(".key")]);
+    const [ca, cert, key] = await Promise.all([
+      Promise.all(files(".crt").map(readPem)),
+      Promise.all(files(".cert").map(readPem)),
+      Promise.all(files(".key").map(readKey)),
+    ]);
     if (ca.length + cert.length === 0) return undefined;
     return { folder, ca, ...(cert.length > 0 && { cert, key }) };
   }
 }
 
-function checkPairs(folder: string, names: readonly string[]): void {
+/** @throws AppError `failed_precondition` if one of the `*.cert` and `*.key` files in a folder has no partner. */
+export function checkPairs(folder: string, names: readonly string[]): void {
   const pairs = [
     [".cert", ".key"],
     [".key", ".cert"],
@@ -113,8 +164,17 @@ async function readPem(file: string): Promise<string> {
   try {
     const text = await readFile(file, "utf8");
     // OpenSSL passes over CAs that it cannot read; the first one at least must be right.
-    if (!file.endsWith(".key")) new X509Certificate(text);
+    new X509Certificate(text);
     return text;
+  } catch (error) {
+    throw refused(`Cannot use ${file}`, "want a PEM file", error);
+  }
+}
+
+/** What a key file holds is checked when it is put together with its certificate. */
+async function readKey(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
   } catch (error) {
     throw refused(`Cannot use ${file}`, "want a PEM file", error);
   }

@@ -13,6 +13,8 @@ export interface TunnelOptions {
   readonly timeoutMs: number;
   /** For the server behind the tunnel. */
   readonly context: SecureContext;
+  /** False: any certificate of that server is taken. */
+  readonly rejectUnauthorized: boolean;
   /** For the proxy itself, if it is an https one. */
   readonly proxyContext: SecureContext;
   readonly redactor: Redactor;
@@ -23,8 +25,8 @@ export interface TunnelOptions {
  * again for ever, without a pause, when the proxy closes the connection instead of answering.
  */
 export function tunnelConnector(options: TunnelOptions): buildConnector.connector {
-  const { proxy, timeoutMs, context } = options;
-  const secure = buildConnector({ timeout: timeoutMs, secureContext: context });
+  const { proxy, timeoutMs, context, rejectUnauthorized } = options;
+  const secure = buildConnector({ timeout: timeoutMs, secureContext: context, rejectUnauthorized });
   return (target, callback) => {
     const authority = `${target.hostname}:${target.port || "443"}`;
     const request = openTunnel(authority, options);

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { release } from "node:os";
 import { join } from "node:path";
 import {
   AppError,
@@ -11,8 +12,9 @@ import {
   silentLogger,
 } from "@soci-ts/core";
 import { type ErofsDirectory, encodeErofs } from "@soci-ts/erofs";
-import { mount, probeKernel, unmount } from "@soci-ts/linux";
+import { type KernelProbe, mount, type ProbeFinding, probeKernel, unmount } from "@soci-ts/linux";
 import type { Store } from "@soci-ts/store";
+import type { ErofsDoor } from "./erofs-mount.ts";
 import { sealImage } from "./metadata-images.ts";
 import { createMountDirectory, removeMountDirectory, replaceFile } from "./mount-directories.ts";
 import { type Door, MOUNT_RECORD_VERSION, type MountRecord } from "./mount-record.ts";
@@ -40,10 +42,16 @@ export interface ChooseDoorOptions {
 /** Where runtime directories lie: a tmpfs, so nothing of them is left after a boot. Short, since mount options must fit one page. */
 export const DEFAULT_RUNTIME_ROOT = "/run/soci-ts";
 
-/** The answer of a trial, in `door.json`. It counts for one boot of one kernel. */
-interface TrialAnswer {
-  readonly formatVersion: 1;
+/** What trials of one boot of one kernel answered, in `door.json`. */
+interface TrialAnswers {
+  readonly formatVersion: 2;
   readonly bootId: string;
+  readonly release: string;
+  readonly trials: { readonly [door in ErofsDoor]?: TrialAnswer };
+}
+
+/** Whether a door opened, and one sentence about it. */
+export interface TrialAnswer {
   readonly works: boolean;
   readonly reason: string;
 }
@@ -51,74 +59,111 @@ interface TrialAnswer {
 const ANSWER_FILE = "door.json";
 
 /**
- * Chooses the door. `auto` is `erofs` if this kernel is known to do it right *and* a trial works: a tiny image mounted as a real one is,
- * an overlay over its overlay, and a read through both. The trial takes a quarter of a second, once per boot: a caller that has other things to wait
- * for may call this beside them, {@link mountImage} then finds the answer.
- * @throws AppError `failed_precondition` if `erofs` was asked for and can't be had.
+ * Chooses the door. `auto` is the first of `erofs`, `loop`, `fuse` that this kernel is known to do right *and* whose trial works: a tiny image
+ * mounted as a real one is, an overlay over its overlay, and a read through both. A trial takes a quarter of a second, once per boot: a caller
+ * that has other things to wait for may call this beside them, {@link mountImage} then finds the answer.
+ * @throws AppError `failed_precondition` if a door was asked for that can't be had.
  */
 export async function chooseDoor(
   wanted: Door | "auto",
   options: ChooseDoorOptions,
 ): Promise<DoorChoice> {
+  return await decideDoor(wanted, probeKernel(), (door) => tryOncePerBoot(door, options));
+}
+
+/** The decision of {@link chooseDoor}, given what the kernel can do and something that tries. */
+export async function decideDoor(
+  wanted: Door | "auto",
+  probe: DoorProbe,
+  tryDoor: (door: ErofsDoor) => Promise<TrialAnswer>,
+): Promise<DoorChoice> {
   if (wanted === "fuse") return { door: "fuse", reason: "it was asked for" };
-  const { ffi, erofs, erofsFileBacked } = probeKernel();
-  const obstacle = [ffi, erofs].find(({ state }) => state !== "ok");
-  const isForced = wanted === "erofs";
-  const missing = obstacle ?? (erofsFileBacked.support === "no" ? erofsFileBacked : undefined);
-  if (missing !== undefined) return refuse(isForced, `${missing.found}; ${missing.fix}`);
-  if (isForced) return { door: "erofs", reason: "it was asked for" };
-  if (erofsFileBacked.support === "unsafe") return refuse(false, erofsFileBacked.found);
-  const { works, reason } = await tryOncePerBoot(options);
-  return works ? { door: "erofs", reason } : refuse(false, reason);
+  if (wanted !== "auto") {
+    const obstacle = obstacleTo(wanted, probe);
+    if (obstacle === undefined) return { door: wanted, reason: "it was asked for" };
+    const message = `Cannot mount through the door ${wanted}: ${obstacle.found}; ${obstacle.fix}`;
+    throw new AppError("failed_precondition", message);
+  }
+  const refusals: string[] = [];
+  for (const door of ["erofs", "loop"] as const) {
+    const { works, reason } = await judgeDoor(door, probe, tryDoor);
+    if (works) return { door, reason: [...refusals, reason].join("; ") };
+    refusals.push(`not ${door}: ${reason}`);
+  }
+  return { door: "fuse", reason: refusals.join("; ") };
 }
 
-function refuse(isForced: boolean, reason: string): DoorChoice {
-  if (!isForced) return { door: "fuse", reason };
-  throw new AppError("failed_precondition", `Cannot mount through EROFS: ${reason}`);
+type DoorProbe = Pick<KernelProbe, "ffi" | "erofs" | "erofsFileBacked" | "erofsOnLoop">;
+
+async function judgeDoor(
+  door: ErofsDoor,
+  probe: DoorProbe,
+  tryDoor: (door: ErofsDoor) => Promise<TrialAnswer>,
+): Promise<TrialAnswer> {
+  const obstacle = obstacleTo(door, probe);
+  if (obstacle !== undefined) {
+    return { works: false, reason: `${obstacle.found} (${obstacle.fix})` };
+  }
+  const { support, found } = probe.erofsFileBacked;
+  if (door === "erofs" && support === "unsafe") return { works: false, reason: found };
+  return await tryDoor(door);
 }
 
-async function tryOncePerBoot(options: ChooseDoorOptions): Promise<TrialAnswer> {
+/** What makes a door impossible here, known without a trial. */
+function obstacleTo(door: ErofsDoor, probe: DoorProbe): ProbeFinding | undefined {
+  const { ffi, erofs, erofsFileBacked, erofsOnLoop } = probe;
+  if (door === "loop") return [erofs, erofsOnLoop].find(({ state }) => state !== "ok");
+  const missing = [ffi, erofs].find(({ state }) => state !== "ok");
+  return missing ?? (erofsFileBacked.support === "no" ? erofsFileBacked : undefined);
+}
+
+async function tryOncePerBoot(door: ErofsDoor, options: ChooseDoorOptions): Promise<TrialAnswer> {
   const path = join(await options.store.directory("mounts"), ANSWER_FILE);
-  const bootId = readBootId();
-  const known = await readAnswer(path);
-  if (known?.bootId === bootId) return known;
-  const answer: TrialAnswer = { formatVersion: 1, bootId, ...(await tryErofs(options)) };
-  await replaceFile(path, JSON.stringify(answer), { flush: false });
+  const own = { bootId: readBootId(), release: release() };
+  const known = await readAnswers(path);
+  const trials = known?.bootId === own.bootId && known.release === own.release ? known.trials : {};
+  if (trials[door] !== undefined) return trials[door];
+  const answer = await tryDoor(door, options);
+  const answers: TrialAnswers = { formatVersion: 2, ...own, trials: { ...trials, [door]: answer } };
+  await replaceFile(path, JSON.stringify(answers), { flush: false });
   return answer;
 }
 
-async function readAnswer(path: string): Promise<TrialAnswer | undefined> {
+async function readAnswers(path: string): Promise<TrialAnswers | undefined> {
   try {
-    const answer = JSON.parse(await readFile(path, "utf8")) as TrialAnswer;
-    return answer.formatVersion === 1 ? answer : undefined;
+    const answers = JSON.parse(await readFile(path, "utf8")) as TrialAnswers;
+    return answers.formatVersion === 2 ? answers : undefined;
   } catch {
     return undefined; // none yet, or damaged: the trial is cheap
   }
 }
 
-async function tryErofs(
-  options: ChooseDoorOptions,
-): Promise<Pick<TrialAnswer, "works" | "reason">> {
+const TRIED: Readonly<Record<ErofsDoor, string>> = {
+  erofs: "EROFS over FUSE",
+  loop: "EROFS on loop devices over FUSE",
+};
+
+async function tryDoor(door: ErofsDoor, options: ChooseDoorOptions): Promise<TrialAnswer> {
   try {
-    await runTrial(options);
-    return { works: true, reason: "a trial of EROFS over FUSE under two overlays worked" };
+    await runTrial(door, options);
+    return { works: true, reason: `a trial of ${TRIED[door]} under two overlays worked` };
   } catch (error) {
     const { message } = AppError.from(error);
-    options.logger?.warn("trial of the door erofs failed", { error: message });
-    return { works: false, reason: `a trial of EROFS over FUSE failed: ${message}` };
+    options.logger?.warn(`trial of the door ${door} failed`, { error: message });
+    return { works: false, reason: `a trial of ${TRIED[door]} failed: ${message}` };
   }
 }
 
 const TRIAL_FILE = "trial";
 
 /** Makes, looks into and takes away the mount of an image with one file. This process serves nothing, so it may look. */
-async function runTrial(options: ChooseDoorOptions): Promise<void> {
+async function runTrial(door: ErofsDoor, options: ChooseDoorOptions): Promise<void> {
   await using undo = new DisposeStack();
   const content = Buffer.from(Array.from({ length: 300 }, (_, at) => `line ${at}\n`).join(""));
   const { server, logger = silentLogger, runtimeRoot = DEFAULT_RUNTIME_ROOT } = options;
   const mounts = await options.store.directory("mounts");
   const { directory, record } = await createMountDirectory(mounts, (id) =>
-    trialRecord(join(runtimeRoot, id), { id, content }),
+    trialRecord(join(runtimeRoot, id), { id, door, content }),
   );
   undo.defer(() => removeMountDirectory(directory));
   const image = sealImage(trialImage(content.length));
@@ -146,16 +191,17 @@ async function runTrial(options: ChooseDoorOptions): Promise<void> {
 
 function trialRecord(
   runtimeDirectory: string,
-  { id, content }: { readonly id: string; readonly content: Uint8Array },
+  parts: { readonly id: string; readonly door: ErofsDoor; readonly content: Uint8Array },
 ): MountRecord {
+  const { id, door, content } = parts;
   return {
     formatVersion: MOUNT_RECORD_VERSION,
     id,
     phase: "starting",
     target: join(runtimeDirectory, "t"),
-    reference: "trial of the door erofs",
+    reference: `trial of the door ${door}`,
     manifestDigest: sha256(content),
-    door: "erofs",
+    door,
     createdAt: new Date().toISOString(),
     runtimeDirectory,
     layersDirectory: runtimeDirectory,

@@ -11,6 +11,7 @@ import {
 } from "@soci-ts/core";
 import { type ErofsInode, ErofsReader } from "@soci-ts/erofs";
 import {
+  type Awaitable,
   type FuseAttributes,
   type FuseDirectoryEntry,
   FuseError,
@@ -36,6 +37,19 @@ export interface LayerSlot {
   readonly deviceSlots: readonly number[];
 }
 
+/** The layers of a file system, by slot. */
+export interface LayerSlots {
+  /** The layer of a slot, opened if need be; `undefined` if there is none. A slot's layer never changes. */
+  get(slot: number): Awaitable<LayerSlot | undefined>;
+  /** The slots that a listing of the root shows. */
+  readonly listed: readonly number[];
+}
+
+/** Layers that are there from the start: slot N is the one at position N. */
+export function fixedSlots(slots: readonly LayerSlot[]): LayerSlots {
+  return { get: (slot) => slots[slot], listed: [...slots.keys()] };
+}
+
 const { EISDIR, ENOENT } = constants.errno;
 
 /** The kernel reads whole pages of a device, and takes a short read for a failure: files are shown padded with zeros to this. */
@@ -50,43 +64,42 @@ const MAX_CACHED_LISTINGS = 32;
  * The directories show what is in the image as it is, whiteouts and `trusted.overlay.opaque` included, for overlayfs on top.
  */
 export class LayerFileSystem implements FuseHandler {
-  readonly #slots: readonly LayerSlot[];
-  readonly #readers: (ErofsReader | undefined)[];
+  readonly #slots: LayerSlots;
+  readonly #readers = new WeakMap<LayerSlot, ErofsReader>();
   readonly #listings = new Map<number, readonly FuseDirectoryEntry[]>();
 
-  constructor(slots: readonly LayerSlot[]) {
+  constructor(slots: LayerSlots) {
     this.#slots = slots;
-    this.#readers = slots.map(() => undefined);
   }
 
   /** @throws FuseError ENOENT for an id that names nothing; FormatError if the image is broken. */
-  lookup(parent: number, name: ByteString): FuseAttributes | undefined {
+  async lookup(parent: number, name: ByteString): Promise<FuseAttributes | undefined> {
     const meaning = this.#meaning(parent);
-    if (meaning.kind === "root") return this.#lookupSlot(name);
+    if (meaning.kind === "root") return await this.#lookupSlot(name);
     if (meaning.kind !== "inode") return undefined;
-    const found = this.#reader(meaning.slot).lookup(meaning.nid, name);
-    return found && this.getAttributes(inodeNodeId(meaning.slot, found.nid));
+    const found = (await this.#reader(meaning.slot)).lookup(meaning.nid, name);
+    return found && (await this.getAttributes(inodeNodeId(meaning.slot, found.nid)));
   }
 
   /** @throws FuseError ENOENT for an id that names nothing; FormatError if the image is broken. */
-  getAttributes(nodeId: number): FuseAttributes {
+  async getAttributes(nodeId: number): Promise<FuseAttributes> {
     const meaning = this.#meaning(nodeId);
     switch (meaning.kind) {
       case "root":
-        return { ...PLAIN, nodeId, type: "dir", mode: 0o500, nlink: 2 + this.#slots.length };
+        return { ...PLAIN, nodeId, type: "dir", mode: 0o500, nlink: 2 };
       case "data":
-        return plainFile(nodeId, this.#slot(meaning.slot).data.size);
+        return plainFile(nodeId, (await this.#slot(meaning.slot)).data.size);
       case "image":
-        return plainFile(nodeId, this.#slot(meaning.slot).image.length);
+        return plainFile(nodeId, (await this.#slot(meaning.slot)).image.length);
       case "inode":
-        return inodeAttributes(nodeId, this.#reader(meaning.slot).inode(meaning.nid));
+        return inodeAttributes(nodeId, (await this.#reader(meaning.slot)).inode(meaning.nid));
     }
   }
 
   /** @throws FuseError, AppError. */
-  readLink(nodeId: number): Uint8Array {
+  async readLink(nodeId: number): Promise<Uint8Array> {
     const { slot, nid } = this.#inode(nodeId);
-    return byteStringBytes(this.#reader(slot).readLink(nid));
+    return byteStringBytes((await this.#reader(slot)).readLink(nid));
   }
 
   /** @throws AppError with the layer's digest and the offset in its tar; the session logs it once. */
@@ -101,7 +114,7 @@ export class LayerFileSystem implements FuseHandler {
       case "root":
         throw new FuseError(EISDIR);
       case "image":
-        return padded(this.#slot(meaning.slot).image, offset, length);
+        return padded((await this.#slot(meaning.slot)).image, offset, length);
       case "data":
         return await this.#readData(meaning.slot, offset, length, options);
       case "inode":
@@ -110,10 +123,10 @@ export class LayerFileSystem implements FuseHandler {
   }
 
   /** @throws FuseError ENOENT; AppError if it is no directory; FormatError if the image is broken. */
-  readDirectory(nodeId: number): readonly FuseDirectoryEntry[] {
+  async readDirectory(nodeId: number): Promise<readonly FuseDirectoryEntry[]> {
     const known = this.#listings.get(nodeId);
     if (known !== undefined) return known;
-    const listing = this.#list(nodeId);
+    const listing = await this.#list(nodeId);
     const [oldest] = this.#listings.keys();
     if (this.#listings.size >= MAX_CACHED_LISTINGS && oldest !== undefined) {
       this.#listings.delete(oldest);
@@ -123,48 +136,53 @@ export class LayerFileSystem implements FuseHandler {
   }
 
   /** @throws FuseError ENOENT for an id that names nothing; FormatError if the image is broken. */
-  getXattr(nodeId: number, name: ByteString): Uint8Array | undefined {
-    const value = this.#xattrs(nodeId).get(name);
+  async getXattr(nodeId: number, name: ByteString): Promise<Uint8Array | undefined> {
+    const value = (await this.#xattrs(nodeId)).get(name);
     return value === undefined ? undefined : byteStringBytes(value);
   }
 
   /** @throws FuseError ENOENT for an id that names nothing; FormatError if the image is broken. */
-  listXattrs(nodeId: number): readonly ByteString[] {
-    return [...this.#xattrs(nodeId).keys()];
+  async listXattrs(nodeId: number): Promise<readonly ByteString[]> {
+    return [...(await this.#xattrs(nodeId)).keys()];
   }
 
-  #lookupSlot(name: ByteString): FuseAttributes | undefined {
-    const [, letter, digits] = /^([dmt])(0|[1-9]\d{0,4})$/.exec(name) ?? [];
+  /** A slot may come to be after it was asked for, so its absence is an error: the kernel does not remember those. */
+  async #lookupSlot(name: ByteString): Promise<FuseAttributes | undefined> {
+    const [, letter, digits] = /^([dmt])(0|[1-9]\d{0,6})$/.exec(name) ?? [];
+    if (letter === undefined) return undefined;
     const slot = Number(digits);
-    if (letter === undefined || this.#slots[slot] === undefined) return undefined;
-    if (letter === "d") return this.getAttributes(dataNodeId(slot));
-    if (letter === "m") return this.getAttributes(imageNodeId(slot));
-    return this.getAttributes(inodeNodeId(slot, this.#reader(slot).rootNid));
+    if (letter === "d") return await this.getAttributes(dataNodeId(slot));
+    if (letter === "m") return await this.getAttributes(imageNodeId(slot));
+    return await this.getAttributes(inodeNodeId(slot, (await this.#reader(slot)).rootNid));
   }
 
-  #list(nodeId: number): readonly FuseDirectoryEntry[] {
+  async #list(nodeId: number): Promise<readonly FuseDirectoryEntry[]> {
     const meaning = this.#meaning(nodeId);
-    if (meaning.kind === "root") return this.#listRoot();
+    if (meaning.kind === "root") return await this.#listRoot();
     const { slot, nid } = this.#inode(nodeId);
-    return [...this.#reader(slot).readDirectory(nid)].map((entry) => ({
+    return [...(await this.#reader(slot)).readDirectory(nid)].map((entry) => ({
       name: entry.name,
       nodeId: inodeNodeId(slot, entry.nid),
       type: entry.kind,
     }));
   }
 
-  #listRoot(): readonly FuseDirectoryEntry[] {
+  async #listRoot(): Promise<readonly FuseDirectoryEntry[]> {
     const entry = (
       name: string,
       nodeId: number,
       type: FuseDirectoryEntry["type"],
     ): FuseDirectoryEntry => ({ name: byteStringFromText(name), nodeId, type });
-    const slots = this.#slots.flatMap((_, slot) => [
-      entry(`d${slot}`, dataNodeId(slot), "reg"),
-      entry(`m${slot}`, imageNodeId(slot), "reg"),
-      entry(`t${slot}`, inodeNodeId(slot, this.#reader(slot).rootNid), "dir"),
-    ]);
-    return [entry(".", ROOT_NODE_ID, "dir"), entry("..", ROOT_NODE_ID, "dir"), ...slots];
+    const listing = [entry(".", ROOT_NODE_ID, "dir"), entry("..", ROOT_NODE_ID, "dir")];
+    for (const slot of this.#slots.listed) {
+      const { rootNid } = await this.#reader(slot);
+      listing.push(
+        entry(`d${slot}`, dataNodeId(slot), "reg"),
+        entry(`m${slot}`, imageNodeId(slot), "reg"),
+        entry(`t${slot}`, inodeNodeId(slot, rootNid), "dir"),
+      );
+    }
+    return listing;
   }
 
   async #readFile(
@@ -173,10 +191,10 @@ export class LayerFileSystem implements FuseHandler {
     length: number,
     options: IoOptions,
   ): Promise<Uint8Array> {
-    const extent = this.#reader(slot).extent(nid);
+    const extent = (await this.#reader(slot)).extent(nid);
     const rest = extent === undefined ? 0 : Math.min(length, extent.sizeBytes - offset);
     if (extent === undefined || rest <= 0) return new Uint8Array(0);
-    const dataSlot = this.#slot(slot).deviceSlots[extent.device];
+    const dataSlot = (await this.#slot(slot)).deviceSlots[extent.device];
     if (dataSlot === undefined) throw new FuseError(ENOENT);
     return await this.#readData(dataSlot, extent.offset + offset, rest, options);
   }
@@ -187,7 +205,7 @@ export class LayerFileSystem implements FuseHandler {
     length: number,
     options: IoOptions,
   ): Promise<Uint8Array> {
-    const { data, digest } = this.#slot(slot);
+    const { data, digest } = await this.#slot(slot);
     const present = Math.max(0, Math.min(length, data.size - offset));
     try {
       const bytes = present === 0 ? NOTHING : await data.readAt(offset, present, options);
@@ -197,10 +215,10 @@ export class LayerFileSystem implements FuseHandler {
     }
   }
 
-  #xattrs(nodeId: number): ReadonlyMap<ByteString, ByteString> {
+  async #xattrs(nodeId: number): Promise<ReadonlyMap<ByteString, ByteString>> {
     const meaning = this.#meaning(nodeId);
     if (meaning.kind !== "inode") return NO_XATTRS;
-    return this.#reader(meaning.slot).xattrs(meaning.nid);
+    return (await this.#reader(meaning.slot)).xattrs(meaning.nid);
   }
 
   #meaning(nodeId: number): NodeMeaning {
@@ -215,16 +233,17 @@ export class LayerFileSystem implements FuseHandler {
     return meaning;
   }
 
-  #slot(slot: number): LayerSlot {
-    const found = this.#slots[slot];
+  async #slot(slot: number): Promise<LayerSlot> {
+    const found = await this.#slots.get(slot);
     if (found === undefined) throw new FuseError(ENOENT);
     return found;
   }
 
   /** Made when first needed: where the kernel reads the images itself, no reader ever is. */
-  #reader(slot: number): ErofsReader {
-    const reader = this.#readers[slot] ?? new ErofsReader(this.#slot(slot).image);
-    this.#readers[slot] = reader;
+  async #reader(slot: number): Promise<ErofsReader> {
+    const layer = await this.#slot(slot);
+    const reader = this.#readers.get(layer) ?? new ErofsReader(layer.image);
+    this.#readers.set(layer, reader);
     return reader;
   }
 }

@@ -44,7 +44,7 @@ describe("ChainImages", () => {
   after(() => rm(directory, { recursive: true }));
 
   const chain = (...layers: readonly ImageInput[]): ChainImages =>
-    new ChainImages(directory, layers, silentLogger);
+    new ChainImages(directory, layers, { logger: silentLogger });
 
   it("finds a layer that says everything itself by its digest, wherever it stands", async () => {
     const first = await chain(whole).image(0);

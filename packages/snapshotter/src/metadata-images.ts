@@ -3,7 +3,14 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, type Digest, FormatError, type Logger, roundUp } from "@soci-ts/core";
 import { ErofsReader, encodeErofs } from "@soci-ts/erofs";
-import { buildLayerTree, type LayerIndex, type LayerTree, mergedView } from "@soci-ts/layer-index";
+import {
+  buildLayerTree,
+  type LayerIndex,
+  type LayerTree,
+  type LowerView,
+  mergedView,
+  type OverlayXattrs,
+} from "@soci-ts/layer-index";
 import { replaceFile } from "./mount-directories.ts";
 
 /** A layer of a chain, as far as its metadata image depends on it. */
@@ -40,19 +47,37 @@ const SEAL_BYTES = 32;
  */
 export class ChainImages {
   readonly #directory: string;
-  readonly #chain: readonly ImageInput[];
+  readonly #chain: (ImageInput | undefined)[];
+  readonly #overlayXattrs: OverlayXattrs;
   readonly #logger: Logger;
-  readonly #trees: LayerTree[] = [];
+  readonly #trees = new Map<number, LayerTree>();
 
-  constructor(directory: string, chain: readonly ImageInput[], logger: Logger) {
-    this.#directory = join(directory, IMAGE_FORMAT);
-    this.#chain = chain;
-    this.#logger = logger;
+  constructor(
+    directory: string,
+    chain: readonly ImageInput[],
+    options: { readonly logger: Logger; readonly overlayXattrs?: OverlayXattrs | undefined },
+  ) {
+    this.#overlayXattrs = options.overlayXattrs ?? "trusted";
+    const folder = this.#overlayXattrs === "user" ? `${IMAGE_FORMAT}-userxattr` : IMAGE_FORMAT;
+    this.#directory = join(directory, folder);
+    this.#chain = [...chain];
+    this.#logger = options.logger;
   }
 
-  /** The image of the layer at a position of the chain. @throws FormatError if the layer's file table can't be made into a tree. */
+  /** Adds the next layer up; `undefined` stands for one whose files are not known. */
+  add(input: ImageInput | undefined): void {
+    this.#chain.push(input);
+  }
+
+  /**
+   * The image of the layer at a position of the chain.
+   * @throws FormatError if the layer's file table can't be made into a tree; AppError `failed_precondition` if it depends on a layer below
+   *   whose files are not known.
+   */
   async image(position: number): Promise<MetadataImage> {
-    for (const key of [this.#layerKey(position), this.#chainKey(position)]) {
+    const keys = [this.#layerKey(position)];
+    if (this.#isKnownTo(position)) keys.push(this.#chainKey(position));
+    for (const key of keys) {
       const known = await this.#find(key, position);
       if (known !== undefined) return known;
     }
@@ -88,24 +113,36 @@ export class ChainImages {
     return { path: this.#path(key), devices };
   }
 
-  /** Trees are made from the bottom up, and only as far up as an image is missing. */
+  /** A tree is made when it is asked for, and those below it only if it asks for them. */
   #tree(position: number): LayerTree {
-    for (let at = this.#trees.length; at <= position; at += 1) {
-      const { layerDigest, entries } = this.#input(at);
-      try {
-        this.#trees.push(buildLayerTree(entries, { lower: mergedView(this.#trees.slice(0, at)) }));
-      } catch (error) {
-        throw treeError(layerDigest, AppError.from(error));
-      }
+    const known = this.#trees.get(position);
+    if (known !== undefined) return known;
+    const { layerDigest, entries } = this.#input(position);
+    try {
+      const overlayXattrs = this.#overlayXattrs;
+      const tree = buildLayerTree(entries, { lower: this.#viewBelow(position), overlayXattrs });
+      this.#trees.set(position, tree);
+      return tree;
+    } catch (error) {
+      throw treeError(layerDigest, AppError.from(error));
     }
-    return this.#trees[position] as LayerTree;
+  }
+
+  #viewBelow(position: number): LowerView {
+    let view: LowerView | undefined;
+    return {
+      lookup: (path) => {
+        view ??= mergedView(Array.from({ length: position }, (_, at) => this.#tree(at)));
+        return view.lookup(path);
+      },
+    };
   }
 
   /** The layer that an image's device stands for: known by the tag, in the chain below. */
   #deviceOf(tag: string | undefined, position: number): number {
     const own = this.#input(position);
     if (tag === deviceTag(own)) return position;
-    const found = this.#chain.findIndex((input) => deviceTag(input) === tag);
+    const found = this.#chain.findIndex((input) => input && deviceTag(input) === tag);
     if (found >= 0 && found < position) return found;
     throw new FormatError(
       "metadata image",
@@ -114,8 +151,14 @@ export class ChainImages {
     );
   }
 
+  #isKnownTo(position: number): boolean {
+    return !this.#chain.slice(0, position + 1).includes(undefined);
+  }
+
   #input(position: number): ImageInput {
-    return this.#chain[position] as ImageInput;
+    const input = this.#chain[position];
+    if (input !== undefined) return input;
+    throw new AppError("failed_precondition", `the files of layer ${position} are not known here`);
   }
 
   #path(key: string): string {
@@ -127,7 +170,8 @@ export class ChainImages {
   }
 
   #chainKey(position: number): string {
-    return keyOf(this.#chain.slice(0, position + 1), "chain");
+    const below = Array.from({ length: position + 1 }, (_, at) => this.#input(at));
+    return keyOf(below, "chain");
   }
 }
 

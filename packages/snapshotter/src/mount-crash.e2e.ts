@@ -12,7 +12,7 @@ import { buildTar, gzipLayer, seededBytes, seededRandom } from "@soci-ts/testkit
 import type { Door } from "./mount-record.ts";
 import { Fixture, mountObstacle, testServer } from "./testing/fixture.ts";
 
-const DOORS: readonly Door[] = ["erofs", "fuse"];
+const DOORS: readonly Door[] = ["erofs", "loop", "fuse"];
 const skip = mountObstacle();
 
 /** Starts a process that mounts the fixture's image; resolves when it is about to. */
@@ -80,13 +80,20 @@ describe("mounts whose processes are killed", { skip }, () => {
       const { pid } = await fixture.mount({ door });
       const user = spawn("sleep", ["60"], { cwd: fixture.target });
       await once(user, "spawn");
-      assert.deepEqual(fixture.serverPids(), [pid]);
-      process.kill(pid, "SIGKILL");
-      await serversGone(fixture);
-      assert.equal((await fixture.unmount()).wasDead, true);
+      try {
+        assert.deepEqual(fixture.serverPids(), [pid]);
+        process.kill(pid, "SIGKILL");
+        await serversGone(fixture);
+        assert.equal((await fixture.unmount()).wasDead, true);
+        // A loop device goes with the last user of what is mounted from it.
+        const inUse = fixture.loopDevices().map((path) => `loop device ${path}`);
+        assert.equal(inUse.length, door === "loop" ? 4 : 0);
+        assert.deepEqual(fixture.leftovers(), inUse);
+      } finally {
+        user.kill();
+        await endOf(user);
+      }
       assert.deepEqual(fixture.leftovers(), []);
-      user.kill();
-      await endOf(user);
     });
   }
 

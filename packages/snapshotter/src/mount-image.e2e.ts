@@ -20,7 +20,7 @@ import type { Door } from "./mount-record.ts";
 import { Fixture, mountObstacle } from "./testing/fixture.ts";
 import { unmountImage } from "./unmount-image.ts";
 
-const DOORS: readonly Door[] = ["erofs", "fuse"];
+const DOORS: readonly Door[] = ["erofs", "loop", "fuse"];
 const skip = mountObstacle();
 /** For tests that compare with a tree that umoci unpacked. */
 const withUmoci = { skip: hasProgram("umoci") ? false : "umoci is not installed" };

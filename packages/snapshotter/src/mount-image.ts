@@ -17,8 +17,9 @@ import {
 } from "./mount-record.ts";
 import { mountLayers, mountOverlay } from "./mount-stack.ts";
 import type { BlobOpener } from "./open-slot.ts";
-import { type ImageLayer, prepareImage } from "./prepare-image.ts";
+import { prepareImage } from "./prepare-image.ts";
 import { ownIdentity } from "./process-identity.ts";
+import type { ImageLayer } from "./ready-layer.ts";
 import type { ServerCommand } from "./server-process.ts";
 import { resolveTarget } from "./target.ts";
 
@@ -37,7 +38,7 @@ export interface MountImageOptions {
   /** Lets the serving process open the same blobs; handed to `serveMount`'s `openBlobs`. No secrets: it is kept on disk. */
   readonly source: JsonValue;
   readonly server: ServerCommand;
-  /** Default `auto`: EROFS where it works and can be trusted, else the FUSE tree. */
+  /** Default `auto`: EROFS where it works and can be trusted, from files or on loop devices, else the FUSE tree. */
   readonly door?: Door | "auto";
   /** Default {@link DEFAULT_RUNTIME_ROOT}. */
   readonly runtimeRoot?: string;

@@ -1,8 +1,10 @@
 import { type Digest, FormatError, isDigest } from "@soci-ts/core";
 import type { ProcessIdentity } from "./process-identity.ts";
 
-/** Which way layers reach overlayfs: EROFS mounted from the files of our FUSE, or the FUSE tree of the same image. */
-export type Door = "erofs" | "fuse";
+/** Which way layers reach overlayfs: EROFS mounted from the files of our FUSE, or from loop devices over them, or the FUSE tree of the same image. */
+export type Door = "erofs" | "loop" | "fuse";
+
+const DOORS: readonly string[] = ["erofs", "loop", "fuse"] satisfies readonly Door[];
 
 /** A value that survives JSON. */
 export type JsonValue =
@@ -123,13 +125,13 @@ function faultOf(record: MountRecord): string | undefined {
     ["id", typeof record.id === "string" && /^[0-9a-f]{8}$/.test(record.id)],
     ["phase", record.phase === "starting" || record.phase === "mounted"],
     ["target", isAbsolutePath(record.target)],
-    ["door", record.door === "erofs" || record.door === "fuse"],
+    ["door", DOORS.includes(record.door)],
     ["runtimeDirectory", isAbsolutePath(record.runtimeDirectory)],
     ["runtimeDirectory", String(record.runtimeDirectory).endsWith(`/${record.id}`)],
     ["layersDirectory", isAbsolutePath(record.layersDirectory)],
     ["parent", isIdentity(record.parent)],
     ["server", record.server === undefined || isIdentity(record.server)],
-    ["slots", Array.isArray(record.slots) && record.slots.every(isSlot)],
+    ["slots", Array.isArray(record.slots) && record.slots.every(isSlotRecord)],
     ["stack", isStack(record)],
   ];
   const failed = checks.find(([, holds]) => !holds);
@@ -140,7 +142,8 @@ function isStack({ slots, stack }: MountRecord): boolean {
   return Array.isArray(stack) && stack.every((slot) => slots?.[slot] !== undefined);
 }
 
-function isSlot(slot: unknown): slot is SlotRecord {
+/** True for what has the shape of a slot's record. */
+export function isSlotRecord(slot: unknown): slot is SlotRecord {
   if (!isObject(slot)) return false;
   const { layerDigest, data, imagePath, deviceSlots } = slot as unknown as SlotRecord;
   return (

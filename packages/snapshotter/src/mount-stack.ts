@@ -1,15 +1,9 @@
-import { closeSync, createReadStream } from "node:fs";
+import { closeSync } from "node:fs";
 import { mkdir, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { AppError, type DisposeStack, type Logger } from "@soci-ts/core";
-import {
-  erofsBackingDevices,
-  fuseMount,
-  mount,
-  openFuseDevice,
-  setReadAhead,
-  unmount,
-} from "@soci-ts/linux";
+import type { DisposeStack, Logger } from "@soci-ts/core";
+import { fuseMount, mount, openFuseDevice, unmount } from "@soci-ts/linux";
+import { type ErofsLayerMount, mountErofsLayer } from "./erofs-mount.ts";
 import type { MountRecord } from "./mount-record.ts";
 import { type ServerCommand, type StartedServer, startServer } from "./server-process.ts";
 
@@ -32,7 +26,7 @@ export function mountSource(id: string): string {
 }
 
 /**
- * Makes everything below the overlay: the runtime directory, FUSE, the process that serves it and, through the door `erofs`, an EROFS
+ * Makes everything below the overlay: the runtime directory, FUSE, the process that serves it and, except through the door `fuse`, an EROFS
  * mount for each layer. What is made is put on `undo`.
  */
 export async function mountLayers(
@@ -44,11 +38,13 @@ export async function mountLayers(
   await makeDirectory(record.runtimeDirectory, undo);
   const server = await mountFuse(options, directory, undo);
   const { complete } = await server.ready(options.signal);
-  const others = erofsBackingDevices();
-  if (record.door === "erofs") {
-    for (const slot of record.stack) await mountErofs(record, slot, undo);
+  if (record.door === "fuse") return server;
+  for (const slot of record.stack) {
+    const layer = erofsLayer(record, record.door, slot);
+    await makeDirectory(layer.target, undo);
+    await mountErofsLayer({ ...layer, readAhead: complete ? "kernel" : "off" }, options.logger);
+    undo.defer(() => unmount(layer.target, { detach: true }));
   }
-  if (!complete) switchReadAheadOff(others, options.logger);
   return server;
 }
 
@@ -66,7 +62,7 @@ export async function mountOverlay(record: MountRecord, undo: DisposeStack): Pro
   // A layer's tar can't forge redirects, since trusted.* is dropped when its tree is built; the kernel is told not to look for any.
   const options = ["redirect_dir=nofollow", "metacopy=off"];
   // Through the door `fuse` all layers are one file system, and inode numbers are unique as they are.
-  if (record.door === "erofs") options.push("xino=on");
+  if (record.door !== "fuse") options.push("xino=on");
   await mount({
     source: mountSource(record.id),
     target: record.target,
@@ -79,9 +75,9 @@ export async function mountOverlay(record: MountRecord, undo: DisposeStack): Pro
 
 function layerDirectory(record: MountRecord, slot: number): string {
   const { runtimeDirectory, door } = record;
-  return door === "erofs"
-    ? join(runtimeDirectory, String(slot))
-    : join(runtimeDirectory, FUSE_DIRECTORY, `t${slot}`);
+  return door === "fuse"
+    ? join(runtimeDirectory, FUSE_DIRECTORY, `t${slot}`)
+    : join(runtimeDirectory, String(slot));
 }
 
 /** Makes a directory that `undo` takes away. */
@@ -111,55 +107,18 @@ async function mountFuse(
   }
 }
 
-async function mountErofs(record: MountRecord, slot: number, undo: DisposeStack): Promise<void> {
-  const target = join(record.runtimeDirectory, String(slot));
-  const fuse = join(record.runtimeDirectory, FUSE_DIRECTORY);
-  const devices = record.slots[slot]?.deviceSlots ?? [];
-  await makeDirectory(target, undo);
-  const source = join(fuse, `m${slot}`);
-  try {
-    await preload(source);
-    await mount({
-      source,
-      target,
-      type: "erofs",
-      flags: ["ro", "nosuid", "nodev"],
-      data: devices.map((device) => `device=${join(fuse, `d${device}`)}`).join(","),
-    });
-  } catch (error) {
-    throw layerError(record, slot, AppError.from(error));
-  }
-  undo.defer(() => unmount(target, { detach: true }));
-}
-
-function layerError(record: MountRecord, slot: number, cause: AppError): AppError {
-  const digest = record.slots[slot]?.layerDigest;
-  const message = `Cannot mount layer ${digest}: ${cause.message}`;
-  return new AppError(cause.code, message, { cause, details: cause.details });
-}
-
-/**
- * A page that is not there must cost what the process asked for, not what the kernel guesses it may want next. EROFS's own guessing
- * is switched off, which is the one that follows page faults; FUSE's stays as it is, so that whoever reads a file in order is not
- * answered page by page (the README has the figures).
- */
-function switchReadAheadOff(others: ReadonlySet<string>, logger: Logger): void {
-  for (const name of erofsBackingDevices()) {
-    if (others.has(name)) continue;
-    try {
-      setReadAhead(name, 0);
-    } catch (error) {
-      // More is fetched than needed, nothing worse: a container may have sysfs read-only.
-      logger.warn("read-ahead not switched off", { error: AppError.from(error).message });
-    }
-  }
-}
-
-/**
- * Brings a metadata image into the page cache, where EROFS reads it from: looking at names and attributes then takes no message to the
- * serving process at all. About 100 bytes for each file.
- */
-async function preload(path: string): Promise<void> {
-  const pieces: AsyncIterable<Uint8Array> = createReadStream(path, { highWaterMark: 2 ** 20 });
-  for await (const _ of pieces);
+function erofsLayer(
+  { runtimeDirectory, slots }: MountRecord,
+  door: ErofsLayerMount["door"],
+  slot: number,
+): Omit<ErofsLayerMount, "readAhead"> {
+  const fuse = join(runtimeDirectory, FUSE_DIRECTORY);
+  const { deviceSlots, layerDigest } = slots[slot] ?? { deviceSlots: [], layerDigest: "" };
+  return {
+    door,
+    source: join(fuse, `m${slot}`),
+    devices: deviceSlots.map((device) => join(fuse, `d${device}`)),
+    target: join(runtimeDirectory, String(slot)),
+    layerDigest,
+  };
 }

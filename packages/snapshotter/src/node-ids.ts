@@ -18,8 +18,8 @@ const FIRST_INODE = 2;
 /** The node id of the FUSE root. */
 export const ROOT_NODE_ID = 1;
 
-/** Most layers of one mount; ids stay below 2^53 by far. */
-export const MAX_SLOTS = 65_536;
+/** Slots of one FUSE file system, those no longer used included: 2^20 · 2^32 is 2^52, so ids stay below 2^53. */
+export const MAX_SLOTS = 1_048_576;
 
 /** The id of a slot's data file. */
 export function dataNodeId(slot: number): number {

@@ -7,6 +7,7 @@ import {
   type Digest,
   type IoOptions,
   type Logger,
+  type Metrics,
   verifyDigest,
 } from "@soci-ts/core";
 import { decodeZtoc, HeaderTable, type LayerIndex } from "@soci-ts/layer-index";
@@ -29,6 +30,8 @@ export interface SlotSource extends ByteSource, AsyncDisposable {
   /** True if all of them are on the disk. */
   isComplete(): boolean;
   traffic(): SlotTraffic;
+  /** Uncompressed bytes that are on the disk. */
+  cachedBytes(): number;
 }
 
 /** What reading a slot has cost since it was opened. */
@@ -49,6 +52,9 @@ export interface OpenSlotContext {
   readonly layers: string;
   readonly blobs: BlobOpener;
   readonly logger: Logger;
+  readonly metrics?: Metrics;
+  /** A read fails after this long; default 60,000. */
+  readonly readTimeoutMs?: number | undefined;
 }
 
 /** Opens what a slot's record names. Needs no network. @throws AppError, FormatError, DigestMismatchError if it is not as recorded. */
@@ -58,7 +64,7 @@ export async function openSlotData(
 ): Promise<SlotSource> {
   const { data, layerDigest: digest } = slot;
   if (data.kind === "file") return await FileSource.open(resolve(context.directory, data.path));
-  const { layers: directory, logger } = context;
+  const { layers: directory, logger, metrics, readTimeoutMs } = context;
   const descriptor = { mediaType: data.mediaType, digest, size: data.sizeBytes };
   const { index, blob, headers } =
     data.kind === "lazy"
@@ -76,13 +82,16 @@ export async function openSlotData(
     index,
     headers,
     blob: blob ?? context.blobs.openBlob(descriptor),
+    limits: readTimeoutMs === undefined ? {} : { readTimeoutMs },
     logger,
+    ...(metrics === undefined ? {} : { metrics }),
   });
   return {
     size: layer.size,
     readAt: (offset, length, options) => layer.readAt(offset, length, options),
     isComplete: () => layer.stats().complete,
     traffic: () => layer.stats(),
+    cachedBytes: () => layer.stats().cachedBytes,
     [Symbol.asyncDispose]: () => layer.close(),
   };
 }
@@ -148,6 +157,10 @@ class FileSource implements SlotSource {
 
   isComplete(): boolean {
     return true;
+  }
+
+  cachedBytes(): number {
+    return this.size;
   }
 
   traffic(): SlotTraffic {

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { AppError, type ByteSource, DisposeStack, type Logger, silentLogger } from "@soci-ts/core";
 import { deviceChannel, FuseSession } from "@soci-ts/fuse";
-import { LayerFileSystem, type LayerSlot } from "./layer-file-system.ts";
+import { fixedSlots, LayerFileSystem, type LayerSlot } from "./layer-file-system.ts";
 import { readSealedImage } from "./metadata-images.ts";
 import { readMountRecord } from "./mount-directories.ts";
 import type { JsonValue, MountRecord } from "./mount-record.ts";
@@ -62,7 +62,7 @@ async function serve(
   const complete = sources.every((source) => source.isComplete());
   const session = new FuseSession({
     channel: deviceChannel(SERVER_FDS.fuse),
-    handler: new LayerFileSystem(await slotsOf(record, options.directory, sources)),
+    handler: new LayerFileSystem(fixedSlots(await slotsOf(record, options.directory, sources))),
     logger: logger.child({ mount: record.id }),
     onReady: () => report({ kind: "ready", complete }),
   });

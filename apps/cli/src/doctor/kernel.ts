@@ -11,6 +11,9 @@ const PROBES: readonly { probe: ProbeName; check: string; essential: boolean }[]
   { probe: "overlay", check: "kernel: overlayfs", essential: true },
   { probe: "erofs", check: "kernel: EROFS", essential: false },
   { probe: "erofsFileBacked", check: "kernel: EROFS from files", essential: false },
+  { probe: "erofsOnLoop", check: "kernel: EROFS on loop devices", essential: false },
+  { probe: "erofsIdMapped", check: "kernel: id-mapped EROFS", essential: false },
+  { probe: "fuseIdMapped", check: "kernel: id-mapped FUSE", essential: false },
   { probe: "ffi", check: "native calls (koffi)", essential: false },
   { probe: "mountNamespace", check: "mount namespace", essential: false },
 ];

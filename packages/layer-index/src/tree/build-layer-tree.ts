@@ -11,7 +11,7 @@ import {
 import { checkName, fault, newNode } from "./entry-node.ts";
 import { DEFAULT_LAYER_TREE_LIMITS, type LayerTreeLimits } from "./limits.ts";
 import { findLowerDirectory } from "./lower-directory.ts";
-import { isOpaque, OVERLAY_OPAQUE } from "./merged-view.ts";
+import { isOpaque, OVERLAY_OPAQUE, type OverlayXattrs } from "./merged-view.ts";
 import { cleanPath, type ResolvedPath, resolvePath } from "./paths.ts";
 import type { LayerRef, LayerTree, LowerNode, LowerView } from "./types.ts";
 import { WorkBudget } from "./work-budget.ts";
@@ -20,6 +20,8 @@ import { WorkBudget } from "./work-budget.ts";
 export interface LayerTreeOptions {
   /** The layers below; absent for the bottom layer. */
   readonly lower?: LowerView | undefined;
+  /** Default `trusted`; `user` for trees under overlayfs mounts with `userxattr`. */
+  readonly overlayXattrs?: OverlayXattrs | undefined;
   readonly limits?: LayerTreeLimits | undefined;
 }
 
@@ -55,6 +57,7 @@ class LayerTreeBuilder {
     children: new Map(),
   };
   readonly #lower: LowerView | undefined;
+  readonly #opaqueName: ByteString;
   readonly #budget: WorkBudget;
   readonly #devices: LayerRef[] = ["self"];
   /** Whiteouts by directory and name; they take effect at the end, so that their place among the entries does not matter. */
@@ -63,8 +66,13 @@ class LayerTreeBuilder {
   #isRootNamed = false;
   #dependsOnLower = false;
 
-  constructor({ lower, limits = DEFAULT_LAYER_TREE_LIMITS }: LayerTreeOptions) {
+  constructor({
+    lower,
+    overlayXattrs = "trusted",
+    limits = DEFAULT_LAYER_TREE_LIMITS,
+  }: LayerTreeOptions) {
     this.#lower = lower;
+    this.#opaqueName = OVERLAY_OPAQUE[overlayXattrs];
     this.#budget = new WorkBudget(limits);
   }
 
@@ -78,7 +86,7 @@ class LayerTreeBuilder {
     checkName(entry, name);
     if (name.startsWith(WHITEOUT_META) && name !== WHITEOUT_OPAQUE) return;
     const parent = this.#openDirectory(path.slice(0, -1), entry);
-    if (name === WHITEOUT_OPAQUE) parent.xattrs.set(OVERLAY_OPAQUE, OPAQUE);
+    if (name === WHITEOUT_OPAQUE) parent.xattrs.set(this.#opaqueName, OPAQUE);
     else if (name.startsWith(WHITEOUT)) this.#noteWhiteout(parent, name, entry);
     else if (entry.type === "dir") this.#addDirectory(parent, path, entry);
     else if (entry.type === "hardlink") this.#addHardLink(parent, name, entry);
@@ -123,7 +131,7 @@ class LayerTreeBuilder {
       for (const [name, entry] of names) {
         const node = directory.children.get(name);
         if (node === undefined) plain.push({ directory, name, entry });
-        else if (node.kind === "dir") node.xattrs.set(OVERLAY_OPAQUE, OPAQUE);
+        else if (node.kind === "dir") node.xattrs.set(this.#opaqueName, OPAQUE);
       }
     }
     if (plain.length === 0) return;

@@ -2,8 +2,14 @@ import type { ByteString } from "@soci-ts/core";
 import type { ErofsDirectory, ErofsNode } from "@soci-ts/erofs";
 import type { LayerTree, LowerNode, LowerView } from "./types.ts";
 
-/** The xattr that cuts a directory off from the layers below. */
-export const OVERLAY_OPAQUE: ByteString = "trusted.overlay.opaque" as ByteString;
+/** The xattr that cuts a directory off from the layers below: of ordinary overlayfs mounts, and of those with `userxattr`. */
+export const OVERLAY_OPAQUE = {
+  trusted: "trusted.overlay.opaque" as ByteString,
+  user: "user.overlay.opaque" as ByteString,
+} as const;
+
+/** Which xattrs overlayfs is to find its own marks in. */
+export type OverlayXattrs = keyof typeof OVERLAY_OPAQUE;
 
 interface Part {
   readonly directory: ErofsDirectory;
@@ -15,9 +21,9 @@ export function isWhiteout(node: ErofsNode): boolean {
   return node.kind === "char" && node.devmajor === 0 && node.devminor === 0;
 }
 
-/** True if a directory hides what the layers below have in it. */
-export function isOpaque(directory: ErofsDirectory): boolean {
-  return directory.xattrs.get(OVERLAY_OPAQUE) === "y";
+/** True if a directory hides what the layers below have in it. A tar's own `overlay` xattrs never get into a tree. */
+export function isOpaque({ xattrs }: ErofsDirectory): boolean {
+  return xattrs.get(OVERLAY_OPAQUE.trusted) === "y" || xattrs.get(OVERLAY_OPAQUE.user) === "y";
 }
 
 /**

@@ -88,6 +88,17 @@ export interface LayerStep {
   readonly worked: boolean;
   /** Why it was taken, or why not. */
   readonly why: string;
+  /** Of what did not work, for counting. */
+  readonly kind?: "no_index" | "index_refused" | "index_failed" | "ztoc_failed" | undefined;
+}
+
+/** A SOCI index that there was to choose from. */
+export interface IndexChoice {
+  readonly digest: string;
+  /** Where it was found. */
+  readonly origin: string;
+  readonly taken: boolean;
+  readonly why: string;
 }
 
 /** What is remembered about how a layer came to be; kept with the snapshot. */
@@ -100,6 +111,8 @@ export interface LayerStory {
   /** The SOCI index that it is read by, and where that was found. */
   readonly indexDigest?: Digest | undefined;
   readonly indexOrigin?: string | undefined;
+  /** All that were found for the image, also those that the trust policy refused. */
+  readonly considered?: readonly IndexChoice[] | undefined;
   readonly steps: readonly LayerStep[];
 }
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DisposeStack, type LogFields, type Logger, sha256 } from "@soci-ts/core";
 import { buildLayerIndex } from "@soci-ts/layer-index";
-import { probeKernel, readMountTable, unmount } from "@soci-ts/linux";
+import { listLoopDevices, probeKernel, readMountTable, unmount } from "@soci-ts/linux";
 import { ociLayoutImageSource } from "@soci-ts/soci";
 import { openStore, type Store } from "@soci-ts/store";
 import {
@@ -17,8 +17,8 @@ import {
   writeLayout,
 } from "@soci-ts/testkit";
 import { type MountedImage, type MountImageOptions, mountImage } from "../mount-image.ts";
-import type { ImageLayer } from "../prepare-image.ts";
 import { identifyProcess, type ProcessIdentity, processState } from "../process-identity.ts";
+import type { ImageLayer } from "../ready-layer.ts";
 import type { ServerCommand } from "../server-process.ts";
 import { type UnmountedImage, unmountImage } from "../unmount-image.ts";
 
@@ -136,7 +136,14 @@ export class Fixture implements AsyncDisposable {
     return await scanTree(await umociUnpack(this.layout, into));
   }
 
-  /** Everything that a mount might have left: mounts, serving processes, records, runtime directories. Empty is right. */
+  /** Loop devices over files of this fixture's mounts. Of a mount that is detached, the kernel tells only the path inside. */
+  loopDevices(): readonly string[] {
+    return listLoopDevices()
+      .filter(({ file }) => this.#isOurs(file) || /^\/[dm]\d+$/.test(file))
+      .map(({ path }) => path);
+  }
+
+  /** Everything that a mount might have left: mounts, loop devices, serving processes, records, runtime directories. Empty is right. */
   leftovers(): readonly string[] {
     const mounts = readMountTable().filter(({ mountPoint }) => this.#isOurs(mountPoint));
     const records = readdirSync(join(this.directory, "root", "mounts")).filter(
@@ -145,6 +152,7 @@ export class Fixture implements AsyncDisposable {
     const runtime = existsSync(this.runtimeRoot) ? readdirSync(this.runtimeRoot) : [];
     return [
       ...mounts.map(({ mountPoint }) => `mount ${mountPoint}`),
+      ...this.loopDevices().map((path) => `loop device ${path}`),
       ...records.map((name) => `record ${name}`),
       ...runtime.map((name) => `runtime ${name}`),
       ...this.serverPids().map((pid) => `process ${pid}`),

@@ -1,0 +1,144 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { AppError } from "@soci-ts/core";
+import { type ConfigFault, faultText, parseSettings } from "./config/parse-settings.ts";
+import type { Settings } from "./config/settings.ts";
+
+/** Where the configuration is if `--config` says nothing; it need not exist. */
+export const DEFAULT_CONFIG_FILE = "/etc/soci-snapshotter/config.toml";
+
+/** The global options as the command line gives them. */
+export interface GlobalFlags {
+  readonly root?: string;
+  readonly address?: string;
+  readonly config?: string;
+  readonly logLevel?: string;
+  readonly json?: boolean;
+}
+
+/** Everything that comes from flags, environment and the configuration file; made once at the start, and frozen. */
+export interface Config extends Settings {
+  /** The file that was read; `undefined` if there is none and the defaults hold. */
+  readonly configFile: string | undefined;
+  readonly json: boolean;
+  readonly proxy: {
+    readonly httpsProxy: string | undefined;
+    readonly httpProxy: string | undefined;
+    readonly noProxy: string | undefined;
+  };
+  /** CA bundles that are used instead of the system's. */
+  readonly systemCaFiles: readonly string[] | undefined;
+  /** What systemd hands over: `LISTEN_PID`, `LISTEN_FDS`, `LISTEN_FDNAMES`. */
+  readonly activation: {
+    readonly listenPid: string | undefined;
+    readonly listenFds: string | undefined;
+    readonly listenFdNames: string | undefined;
+  };
+  /** The whole environment, for the children of the daemon (credential helpers have variables of their own). */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+/** The process's surroundings, so that tests can give others. */
+export interface Surroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** A file's text; `undefined` if there is none. */
+  readonly readFile: (path: string) => string | undefined;
+}
+
+/** What the real process runs in. */
+export function processSurroundings(): Surroundings {
+  return { env: process.env, readFile: readIfThere };
+}
+
+/** The configuration, or all that is wrong with it; `config` is `undefined` exactly if there are faults. */
+export interface ReadConfig {
+  readonly file: string | undefined;
+  readonly config: Config | undefined;
+  readonly faults: readonly ConfigFault[];
+}
+
+/** Flags over file over defaults. Nothing is thrown for what is wrong: it is reported, all of it. */
+export function readConfig(flags: GlobalFlags, surroundings: Surroundings): ReadConfig {
+  const path = resolve(flags.config ?? DEFAULT_CONFIG_FILE);
+  const { text, fault } = readText(path, flags.config !== undefined, surroundings);
+  const file = text === undefined ? undefined : path;
+  if (fault !== undefined) return { file: path, config: undefined, faults: [fault] };
+  const overrides = {
+    root: flags.root === undefined || flags.root === "" ? flags.root : resolve(flags.root),
+    address:
+      flags.address === undefined || flags.address === "" ? flags.address : resolve(flags.address),
+    log_level: flags.logLevel,
+  };
+  const { settings, faults } = parseSettings(text ?? "", overrides);
+  const config =
+    settings === undefined
+      ? undefined
+      : Object.freeze({
+          ...settings,
+          configFile: file,
+          json: flags.json === true,
+          ...fromEnvironment(surroundings.env),
+        });
+  return { file, config, faults };
+}
+
+/**
+ * The configuration to run with.
+ * @throws AppError `invalid_argument` that lists every fault found.
+ */
+export function loadConfig(flags: GlobalFlags, surroundings: Surroundings): Config {
+  const { file, config, faults } = readConfig(flags, surroundings);
+  if (config !== undefined) return config;
+  const list = faults.map((fault) => faultText(fault, file)).join("; ");
+  throw new AppError("invalid_argument", `Cannot use the configuration: ${list}`);
+}
+
+function fromEnvironment(
+  env: Surroundings["env"],
+): Pick<Config, "proxy" | "systemCaFiles" | "activation" | "environment"> {
+  const certFile = set(env["SSL_CERT_FILE"]);
+  return {
+    proxy: {
+      httpsProxy: set(env["HTTPS_PROXY"]) ?? set(env["https_proxy"]),
+      httpProxy: set(env["HTTP_PROXY"]) ?? set(env["http_proxy"]),
+      noProxy: set(env["NO_PROXY"]) ?? set(env["no_proxy"]),
+    },
+    systemCaFiles: certFile === undefined ? undefined : [certFile],
+    activation: {
+      listenPid: set(env["LISTEN_PID"]),
+      listenFds: set(env["LISTEN_FDS"]),
+      listenFdNames: set(env["LISTEN_FDNAMES"]),
+    },
+    environment: env,
+  };
+}
+
+function readText(
+  path: string,
+  mustExist: boolean,
+  surroundings: Surroundings,
+): { readonly text?: string | undefined; readonly fault?: ConfigFault } {
+  try {
+    const text = surroundings.readFile(path);
+    if (text === undefined && mustExist) {
+      return { fault: { path: "--config", message: `is ${path}, which does not exist` } };
+    }
+    return { text };
+  } catch (error) {
+    return { fault: { path: "", message: `can't be read: ${AppError.from(error).message}` } };
+  }
+}
+
+function set(value: string | undefined): string | undefined {
+  return value === "" ? undefined : value;
+}
+
+/** A file's text; `undefined` if there is none. */
+export function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,227 @@
+/** What a value may be. `text` kinds are strings, `list` kinds arrays of strings, the rest numbers. */
+export type KeyKind =
+  /** An absolute path. */
+  | "path"
+  /** An absolute path, or "" for none. */
+  | "optional_path"
+  /** host:port, or "" for none. */
+  | "listen"
+  /** A name of letters, digits, `-` and `_`. */
+  | "name"
+  | "choice"
+  | "milliseconds"
+  | "count"
+  /** Absolute paths. */
+  | "paths"
+  /** A program by its absolute path, and its arguments; [] for none. */
+  | "command"
+  /** Repositories, with `*`. */
+  | "patterns"
+  | "digests";
+
+/** One key of the configuration file. */
+export interface KeySpec {
+  readonly kind: KeyKind;
+  readonly default: string | number | readonly string[];
+  /** One sentence or two for the file, the README and the errors. */
+  readonly doc: string;
+  readonly choices?: readonly string[];
+  /** Least and greatest value of a number. */
+  readonly range?: readonly [number, number];
+  /** The option of the command line that goes before the file. */
+  readonly flag?: string;
+  /** True if values can hold secrets: all but the first word is hidden wherever the configuration is shown. */
+  readonly secret?: boolean;
+}
+
+/** A table of the file. */
+export interface SectionSpec {
+  readonly doc: string;
+  readonly keys: Readonly<Record<string, KeySpec>>;
+  /** True for `[[name]]`, of which there can be any number, in an order that counts. */
+  readonly repeated?: boolean;
+}
+
+/**
+ * The configuration: every key with type, default, limits and meaning. The TypeScript type, the check, `config default`, `config dump`
+ * and the README's tables are all made from this. Section "" holds the keys above the first table. Times end in `_ms`.
+ */
+export const CONFIG_TABLE = {
+  "": {
+    doc: "Where it keeps its data, and where containerd finds it.",
+    keys: {
+      root: {
+        kind: "path",
+        default: "/var/lib/soci-snapshotter",
+        doc: "Directory of all data: layers, upper directories, metadata. One daemon per directory.",
+        flag: "--root",
+      },
+      address: {
+        kind: "path",
+        default: "/run/soci-snapshotter/soci-snapshotter.sock",
+        doc: "Unix socket that containerd connects to; made with mode 0600. A socket that systemd passes goes before it.",
+        flag: "--address",
+      },
+      log_level: {
+        kind: "choice",
+        choices: ["silent", "error", "warn", "info", "debug"],
+        default: "info",
+        doc: "How much is logged, as JSON lines on stderr.",
+        flag: "--log-level",
+      },
+    },
+  },
+  mount: {
+    doc: "How lazy layers are mounted.",
+    keys: {
+      door: {
+        kind: "choice",
+        choices: ["auto", "erofs", "loop", "fuse"],
+        default: "auto",
+        doc: "How the kernel is given a layer: EROFS from files (Linux 6.12), EROFS on loop devices (6.4), or a FUSE tree. auto tries them in this order.",
+      },
+      idle_release_ms: {
+        kind: "milliseconds",
+        default: 60_000,
+        range: [1000, 86_400_000],
+        doc: "A layer that no container needs is unmounted after this time.",
+      },
+      userxattr: {
+        kind: "choice",
+        choices: ["auto", "on", "off"],
+        default: "auto",
+        doc: "Whether overlayfs keeps its marks in user.* instead of trusted.* attributes; auto does so inside a user namespace only.",
+      },
+    },
+  },
+  index: {
+    doc: "Finding the index of an image.",
+    keys: {
+      lookup_timeout_ms: {
+        kind: "milliseconds",
+        default: 10_000,
+        range: [100, 600_000],
+        doc: "How long a pull waits for the image's index before it goes on without one.",
+      },
+      failure_memory_ms: {
+        kind: "milliseconds",
+        default: 5_000,
+        range: [0, 600_000],
+        doc: "How long a failed lookup is remembered, so that the layers of one pull do not each wait for it. 0 remembers none.",
+      },
+    },
+  },
+  stream: {
+    doc: "Layers with no index: read once, and indexed on the node.",
+    keys: {
+      max_layers_at_once: {
+        kind: "count",
+        default: 3,
+        range: [1, 64],
+        doc: "How many layers of one image are streamed at the same time.",
+      },
+    },
+  },
+  read: {
+    doc: "Reads of bytes that are not here yet.",
+    keys: {
+      deadline_ms: {
+        kind: "milliseconds",
+        default: 60_000,
+        range: [1000, 3_600_000],
+        doc: "A read that the registry has not answered after this time fails with EIO. The next read tries again.",
+      },
+    },
+  },
+  registry: {
+    doc: "How registries are reached.",
+    keys: {
+      hosts_directory: {
+        kind: "optional_path",
+        default: "/etc/containerd/certs.d",
+        doc: "containerd's directory of HOST/hosts.toml files: mirrors, CAs, client certificates, headers. Want the same as containerd's config_path; \"\" reads none.",
+      },
+    },
+  },
+  credentials: {
+    doc: "Where credentials come from, besides the CRI proxy. All are read again when they change; none is ever logged.",
+    keys: {
+      docker_config_files: {
+        kind: "paths",
+        default: ["/root/.docker/config.json", "/var/lib/kubelet/config.json"],
+        doc: "Docker configuration files, with their credential helpers; the first that knows the registry wins. They need not exist.",
+      },
+      command: {
+        kind: "command",
+        default: [],
+        doc: 'A program that is asked first, as a docker credential helper is: run with the word "get" added, the registry on stdin, JSON on stdout. [] for none.',
+        secret: true,
+      },
+    },
+  },
+  cri_proxy: {
+    doc: "A CRI image service in front of containerd's: kubelet's credentials pass through it, and are used for lazy reads too.",
+    keys: {
+      address: {
+        kind: "optional_path",
+        default: "",
+        doc: 'Unix socket for kubelet\'s imageServiceEndpoint; mode 0600. "" turns it off.',
+      },
+    },
+  },
+  containerd: {
+    doc: "The containerd beside it; used by the CRI proxy and by `repair`.",
+    keys: {
+      address: {
+        kind: "path",
+        default: "/run/containerd/containerd.sock",
+        doc: "containerd's socket.",
+      },
+      snapshotter: {
+        kind: "name",
+        default: "soci",
+        doc: "What containerd calls this snapshotter: NAME in its [proxy_plugins.NAME].",
+      },
+    },
+  },
+  metrics: {
+    doc: "Prometheus metrics and health over HTTP.",
+    keys: {
+      listen: {
+        kind: "listen",
+        default: "",
+        doc: 'host:port for /metrics, /healthz and /readyz, for example "127.0.0.1:9590". There is no authentication: keep it on loopback. "" turns it off.',
+      },
+    },
+  },
+  trust: {
+    doc: "Which indexes are trusted, by repository; the first entry that matches counts. Without a match any index that refers to the image is taken.",
+    repeated: true,
+    keys: {
+      repositories: {
+        kind: "patterns",
+        default: ["*"],
+        doc: 'Repositories, with host: "registry.example/team/*". A * stands for any text, slashes included.',
+      },
+      require: {
+        kind: "choice",
+        choices: ["any", "bound", "listed"],
+        default: "any",
+        doc: "any: whatever refers to the image. bound: only an index that the image's own manifest list names (SOCI v2). listed: only those in digests.",
+      },
+      digests: {
+        kind: "digests",
+        default: [],
+        doc: 'Digests of the indexes that are trusted; for require = "listed".',
+      },
+    },
+  },
+} as const;
+
+/** Names of the tables of the file; "" is its head. */
+export type SectionName = keyof typeof CONFIG_TABLE;
+
+/** The table again, as data. */
+export const SECTIONS: readonly (readonly [SectionName, SectionSpec])[] = Object.entries(
+  CONFIG_TABLE,
+) as unknown as readonly (readonly [SectionName, SectionSpec])[];

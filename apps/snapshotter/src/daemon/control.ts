@@ -1,0 +1,32 @@
+import { AppError } from "@soci-ts/core";
+import { callLocal, type JsonValue, nodePaths } from "@soci-ts/snapshotter";
+import type { Config } from "../config.ts";
+import type { ControlClient, ExplainDocument, StatusDocument } from "../documents.ts";
+
+/** How long a command waits for the daemon. */
+const CALL_TIMEOUT_MS = 30_000;
+
+/** The control socket of the daemon that runs on a root, from outside. Only root can connect. */
+export function controlClient({ root }: Config): ControlClient {
+  const { controlSocket } = nodePaths(root);
+  const call = async (method: string, params: JsonValue): Promise<unknown> => {
+    try {
+      const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
+      return await callLocal(controlSocket, method, params, { signal });
+    } catch (error) {
+      throw controlError(root, AppError.from(error));
+    }
+  };
+  return {
+    status: async () => (await call("status", null)) as StatusDocument,
+    explain: async (subject) => (await call("explain", subject)) as ExplainDocument,
+    drain: async () => (await call("drain", null)) as { readonly left: readonly string[] },
+    async [Symbol.asyncDispose]() {},
+  };
+}
+
+function controlError(root: string, cause: AppError): AppError {
+  if (cause.code !== "unavailable") return cause;
+  const message = `Cannot reach the daemon of "${root}": want it to run, and the same --root or --config as it has`;
+  return new AppError("unavailable", message, { cause });
+}

@@ -1,0 +1,206 @@
+import { statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { AppError } from "@soci-ts/core";
+import { probeKernel } from "@soci-ts/linux";
+import { parseReference } from "@soci-ts/oci";
+import {
+  type LayerStory,
+  nodePaths,
+  type SlotStats,
+  type SnapshotRecord,
+} from "@soci-ts/snapshotter";
+import type {
+  CacheStatus,
+  ExplainDocument,
+  ExplainLayer,
+  Fact,
+  ImageStatus,
+  LayerState,
+  LayerStatus,
+  MountStatus,
+  ProcessStatus,
+  StatusDocument,
+} from "../documents.ts";
+import type { Daemon } from "./daemon.ts";
+import { trustText } from "./trust.ts";
+
+/** A snapshot that came of a pull through this daemon. */
+type LayerRecord = SnapshotRecord & { readonly story: LayerStory };
+
+type StatsByLayer = ReadonlyMap<number, SlotStats>;
+
+/** What `soci-snapshotter status` shows. */
+export async function statusDocument(daemon: Daemon): Promise<StatusDocument> {
+  const { config, door, layers, snapshots, errors } = daemon;
+  const records = snapshots.imageLayers().filter(isLayer);
+  const stats = await layers.layerStats([...snapshots.layersInUse()]);
+  return {
+    version: daemon.version,
+    pid: process.pid,
+    startedAt: daemon.startedAt.toISOString(),
+    uptimeMs: Date.now() - daemon.startedAt.getTime(),
+    root: config.root,
+    address: config.address,
+    door: { kind: door.door, why: door.reason },
+    kernel: kernelFacts(),
+    processes: await processes(daemon),
+    images: imagesOf(records, stats),
+    mounts: mountsOf(daemon),
+    cache: await cacheStatus(daemon, stats),
+    fallbacks: daemon.fallbacks(),
+    errors: errors.list(),
+  };
+}
+
+/** What `soci-snapshotter explain` shows. @throws AppError `not_found`. */
+export async function explainDocument(daemon: Daemon, subject: string): Promise<ExplainDocument> {
+  const { config, layers, snapshots, errors } = daemon;
+  const byImage = snapshots.findByImage(subject).filter(isLayer);
+  const records = byImage.length > 0 ? latestOf(byImage) : chainOf(daemon, subject);
+  const story = records.at(-1)?.story;
+  if (story === undefined) {
+    const state =
+      "no image layer was asked for under this name, want the name that it was pulled by or a snapshot's key";
+    throw new AppError("not_found", `Cannot explain ${JSON.stringify(subject)}: ${state}`);
+  }
+  const numbers = records.flatMap(({ layer }) => layer ?? []);
+  const stats = await layers.layerStats(numbers);
+  const mounted = new Set(layers.mounted);
+  const { imageReference, manifestDigest } = story;
+  return {
+    subject,
+    kind: byImage.length > 0 ? "image" : "snapshot",
+    imageReference,
+    manifestDigest,
+    trust: trustText(config, repositoryOf(imageReference)),
+    considered: story.considered ?? [],
+    layers: records.map((record): ExplainLayer => {
+      const own = record.layer === undefined ? undefined : stats.get(record.layer);
+      const { layerDigest, indexDigest, indexOrigin, steps } = record.story;
+      const lastError = own?.lastError;
+      const failures = [
+        ...(lastError === undefined
+          ? []
+          : [{ time: new Date(lastError.atMs).toISOString(), code: "read", ...lastError }]),
+        ...errors.about(layerDigest),
+      ];
+      return {
+        ...layerStatus(record, own),
+        snapshot: record.name,
+        indexDigest,
+        indexOrigin,
+        steps,
+        mounted: record.layer !== undefined && mounted.has(record.layer),
+        hosts: [hostOf(imageReference)],
+        failures,
+      };
+    }),
+  };
+}
+
+/** The layers of the newest pull: an image's name may have moved. */
+function latestOf(records: readonly LayerRecord[]): readonly LayerRecord[] {
+  const newest = records.at(-1)?.story.manifestDigest;
+  const seen = new Set<string>();
+  return records.filter(({ story }) => {
+    const isNew = story.manifestDigest === newest && !seen.has(story.layerDigest);
+    seen.add(story.layerDigest);
+    return isNew;
+  });
+}
+
+function chainOf({ snapshots }: Daemon, key: string): readonly LayerRecord[] {
+  try {
+    return snapshots.chain(key).filter(isLayer);
+  } catch (error) {
+    if (AppError.from(error).code === "not_found") return [];
+    throw error;
+  }
+}
+
+function isLayer(record: SnapshotRecord): record is LayerRecord {
+  return record.story !== undefined;
+}
+
+function imagesOf(records: readonly LayerRecord[], stats: StatsByLayer): readonly ImageStatus[] {
+  const images = new Map<string, LayerRecord[]>();
+  for (const record of records) {
+    const key = `${record.story.imageReference} ${record.story.manifestDigest}`;
+    images.set(key, [...(images.get(key) ?? []), record]);
+  }
+  return [...images.values()].map((all) => {
+    const chain = latestOf(all);
+    const { imageReference = "", manifestDigest = "" } = chain[0]?.story ?? {};
+    const layers = chain.map((record) =>
+      layerStatus(record, record.layer === undefined ? undefined : stats.get(record.layer)),
+    );
+    return { imageReference, manifestDigest, layers };
+  });
+}
+
+function layerStatus({ layer, story }: LayerRecord, stats: SlotStats | undefined): LayerStatus {
+  const { layerDigest, sizeBytes } = story;
+  const isStreamed = story.steps.some(({ tried, worked }) => tried === "stream" && worked);
+  const lazyState: LayerState = isStreamed ? "streamed" : "lazy";
+  return {
+    layerDigest,
+    layer,
+    state: layer === undefined ? "pulled" : lazyState,
+    sizeBytes,
+    presentBytes: stats?.cachedBytes ?? 0,
+    uncompressedBytes: stats?.sizeBytes || undefined,
+    // One that was streamed came whole, before there was anybody to count.
+    fetchedBytes: (stats?.bytesFetched ?? 0) + (isStreamed ? (sizeBytes ?? 0) : 0),
+    requests: (stats?.requests ?? 0) + (isStreamed ? 1 : 0),
+  };
+}
+
+function kernelFacts(): readonly Fact[] {
+  const { release, ...findings } = probeKernel();
+  const facts = Object.entries(findings).map(([name, { state, found }]) => ({
+    name,
+    value: state === "ok" ? found : `${found} (${state})`,
+  }));
+  return [{ name: "release", value: release }, ...facts];
+}
+
+async function processes({ layers }: Daemon): Promise<readonly ProcessStatus[]> {
+  const own = { name: "daemon", pid: process.pid, residentBytes: process.memoryUsage.rss() };
+  const server = await layers.serverStats();
+  const list = [{ ...own, restarts: 0 }];
+  if (server !== undefined) {
+    const { pid, rssBytes: residentBytes } = server;
+    list.push({ name: "serve-layers", pid, residentBytes, restarts: 0 });
+  }
+  return list;
+}
+
+function mountsOf({ config, door, layers, snapshots }: Daemon): readonly MountStatus[] {
+  const { fuse, mounts } = nodePaths(config.root);
+  const usersOf = snapshots.users();
+  return layers.mounted.map((layer) => {
+    const users = usersOf.get(layer)?.length ?? 0;
+    const directory = door.door === "fuse" ? join(fuse, `t${layer}`) : join(mounts, String(layer));
+    return { layer, directory, state: users > 0 ? "in use" : "idle", users };
+  });
+}
+
+async function cacheStatus(daemon: Daemon, stats: StatsByLayer): Promise<CacheStatus> {
+  const { bavail, bsize } = await statfs(daemon.config.root);
+  const usages = await Promise.all([...stats.keys()].map((it) => daemon.layers.layerUsage(it)));
+  return {
+    layers: stats.size,
+    sizeBytes: usages.reduce((total, { sizeBytes }) => total + sizeBytes, 0),
+    freeBytes: bavail * bsize,
+  };
+}
+
+function hostOf(imageReference: string): string {
+  return repositoryOf(imageReference).split("/", 1)[0] ?? "";
+}
+
+/** `HOST/PATH`, without tag and digest. */
+function repositoryOf(imageReference: string): string {
+  const { registry, repository } = parseReference(imageReference);
+  return `${registry}/${repository}`;
+}

@@ -1,0 +1,171 @@
+/** What a metric is: how it is counted, what it says, and the closed sets of its labels. */
+export interface MetricSpec {
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly help: string;
+  /** Label → the values that it can have; anything else is counted as `other`. */
+  readonly labels?: Readonly<Record<string, readonly string[]>>;
+  /** Upper bounds, in the unit of the name. */
+  readonly buckets?: readonly number[];
+}
+
+const SECONDS_BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300];
+
+/** Methods of the snapshots service. */
+const METHODS = [
+  "Prepare",
+  "View",
+  "Mounts",
+  "Commit",
+  "Remove",
+  "Stat",
+  "Update",
+  "List",
+  "Usage",
+  "Cleanup",
+];
+/** gRPC codes by their numbers' names, as they can leave the service. */
+const CODES = [
+  "OK",
+  "CANCELLED",
+  "UNKNOWN",
+  "INVALID_ARGUMENT",
+  "DEADLINE_EXCEEDED",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "PERMISSION_DENIED",
+  "RESOURCE_EXHAUSTED",
+  "FAILED_PRECONDITION",
+  "ABORTED",
+  "OUT_OF_RANGE",
+  "UNIMPLEMENTED",
+  "INTERNAL",
+  "UNAVAILABLE",
+  "DATA_LOSS",
+  "UNAUTHENTICATED",
+];
+
+/**
+ * Every metric there is. No label has a digest, a name of an image or of a registry: the number of series is fixed.
+ * `soci_snapshots_*`, `soci_layer_*` and `soci_registry_*` are counted inside the packages.
+ */
+export const METRICS: Readonly<Record<string, MetricSpec>> = {
+  soci_snapshotter_rpcs_total: {
+    type: "counter",
+    help: "Calls of containerd's snapshots service that were answered, by method and gRPC code.",
+    labels: { method: METHODS, code: CODES },
+  },
+  soci_snapshotter_rpc_duration_seconds: {
+    type: "histogram",
+    help: "Time from a call to its answer, by method.",
+    labels: { method: METHODS },
+    buckets: SECONDS_BUCKETS,
+  },
+  soci_snapshotter_layers_total: {
+    type: "counter",
+    help: "Image layers that containerd asked for, by what became of them: lazy by an index, streamed by the node, pulled by containerd.",
+    labels: { outcome: ["lazy", "streamed", "pulled"] },
+  },
+  soci_snapshotter_fallbacks_total: {
+    type: "counter",
+    help: "Steps back on the way to a lazy layer, by kind.",
+    labels: {
+      kind: [
+        "no_index",
+        "index_refused",
+        "index_failed",
+        "ztoc_failed",
+        "stream_failed",
+        "mount_failed",
+        "door",
+      ],
+    },
+  },
+  soci_snapshotter_prepare_duration_seconds: {
+    type: "histogram",
+    help: "Time in which a layer became mountable, or was handed back, by outcome.",
+    labels: { outcome: ["lazy", "streamed", "pulled"] },
+    buckets: SECONDS_BUCKETS,
+  },
+  soci_snapshotter_mount_duration_seconds: {
+    type: "histogram",
+    help: "Time to mount one layer.",
+    buckets: SECONDS_BUCKETS,
+  },
+  soci_snapshotter_read_errors_total: {
+    type: "counter",
+    help: "Reads of a process that were answered with EIO, by cause.",
+    labels: { cause: ["deadline", "registry", "digest", "cache"] },
+  },
+  soci_snapshotter_mounted_layers: {
+    type: "gauge",
+    help: "Layers that are mounted now, by door.",
+    labels: { door: ["erofs", "loop", "fuse"] },
+  },
+  soci_snapshotter_snapshots: {
+    type: "gauge",
+    help: "Snapshots, by kind.",
+    labels: { kind: ["active", "view", "committed"] },
+  },
+  soci_snapshotter_cache_bytes: { type: "gauge", help: "Disk space of all layers on this node." },
+  soci_snapshotter_free_bytes: { type: "gauge", help: "Free space of the root's file system." },
+  soci_snapshotter_resident_bytes: {
+    type: "gauge",
+    help: "Resident memory of the daemon's main process.",
+  },
+  soci_snapshotter_restarts_total: {
+    type: "counter",
+    help: "Starts anew of the daemon's processes after an unexpected end, by process.",
+    labels: { process: ["serve-layers", "image-worker", "mount-helper"] },
+  },
+  soci_snapshotter_unknown_metrics_total: {
+    type: "counter",
+    help: "Counts that were given a name which is not in this table; want 0.",
+  },
+  soci_snapshots_layers_lazy_total: {
+    type: "counter",
+    help: "Prepares of image layers that were answered with a snapshot that is there.",
+  },
+  soci_snapshots_layers_pulled_total: {
+    type: "counter",
+    help: "Prepares of image layers that were handed back to containerd.",
+  },
+  soci_layer_requests_total: { type: "counter", help: "Requests for ranges of layers." },
+  soci_layer_fetched_bytes_total: {
+    type: "counter",
+    help: "Compressed bytes of layers that were fetched.",
+  },
+  soci_layer_read_bytes_total: {
+    type: "counter",
+    help: "Uncompressed bytes of layers that were handed to the kernel.",
+  },
+  soci_layer_read_ahead_spans_total: {
+    type: "counter",
+    help: "Spans that were fetched ahead of a sequential reader.",
+  },
+  soci_layer_digest_mismatches_total: {
+    type: "counter",
+    help: "Spans whose bytes did not have the digest of the index.",
+  },
+  soci_layer_bad_spans_total: {
+    type: "counter",
+    help: "Spans that did not inflate to what the index says.",
+  },
+  soci_layer_corrupt_chunks_total: {
+    type: "counter",
+    help: "Chunks of the cache whose checksum was wrong; they were fetched again.",
+  },
+  soci_layer_cache_errors_total: {
+    type: "counter",
+    help: "Failures to write the cache; the reads were served from memory.",
+  },
+  soci_registry_requests_total: { type: "counter", help: "Requests to registries." },
+  soci_registry_received_bytes_total: { type: "counter", help: "Bytes of bodies from registries." },
+  soci_registry_host_failures_total: {
+    type: "counter",
+    help: "Hosts of a registry (mirrors) that failed, so that the next one was asked.",
+  },
+  soci_registry_retries_total: {
+    type: "counter",
+    help: "Requests to registries that were made again after a failure.",
+  },
+};

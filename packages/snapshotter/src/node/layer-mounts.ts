@@ -1,0 +1,143 @@
+import { mkdir, rmdir } from "node:fs/promises";
+import { join } from "node:path";
+import { AppError, abortable, type IoOptions, type Logger } from "@soci-ts/core";
+import { readMountTable } from "@soci-ts/linux";
+import type { ErofsDoor } from "../erofs-mount.ts";
+import type { Door } from "../mount-record.ts";
+import type { MountHelper } from "./mount-helper.ts";
+import type { NodePaths } from "./node-paths.ts";
+import { readNodeSlot, slotDirectory } from "./slot-files.ts";
+
+/** Makes mounts in another process: the kernel reads from the layer server before a mount is done. */
+export type LayerMounter = Pick<MountHelper, "mountErofs" | "unmount">;
+
+/** What mounting layers needs. */
+export interface LayerMountsOptions {
+  readonly paths: NodePaths;
+  readonly door: Door;
+  readonly mounter: LayerMounter;
+  /** How long a mounted layer that no snapshot needs stays mounted. */
+  readonly idleMs: number;
+  readonly logger: Logger;
+}
+
+interface MountedLayer {
+  /** Resolves when the layer is mounted. */
+  readonly done: Promise<void>;
+  /** When it was last asked for, or last needed by a snapshot. */
+  neededAtMs: number;
+}
+
+/**
+ * The mounts of layers: made when something is about to read them, taken away when no snapshot has needed them for a while. Through the door
+ * `fuse` a layer is a directory of the FUSE mount, and there is nothing to be made.
+ *
+ * A layer is *unmounted* → (asked for) *mounting* → *mounted* → (not needed for `idleMs`, or removed) unmounted. What overlayfs holds
+ * lives on when a mount point goes, so taking one away never hurts a container. Mounts that an earlier daemon made count.
+ */
+export class LayerMounts {
+  readonly #options: LayerMountsOptions;
+  readonly #mounted = new Map<number, MountedLayer>();
+  #needed: ReadonlySet<number> = new Set();
+
+  constructor(options: LayerMountsOptions) {
+    this.#options = options;
+    for (const layer of mountedLayers(options.paths)) {
+      this.#mounted.set(layer, { done: Promise.resolve(), neededAtMs: Date.now() });
+    }
+  }
+
+  /** Layers that are mounted now. */
+  get mounted(): readonly number[] {
+    return this.#options.door === "fuse" ? [...this.#needed] : [...this.#mounted.keys()];
+  }
+
+  /** Mounts layers that are not. @returns their directories. @throws AppError `unavailable` naming the layer. */
+  async mount(layers: readonly number[], options: IoOptions = {}): Promise<readonly string[]> {
+    return await Promise.all(layers.map((layer) => this.#mountOne(layer, options)));
+  }
+
+  /** Says which layers snapshots need. */
+  retain(layers: ReadonlySet<number>): void {
+    this.#needed = layers;
+  }
+
+  /** Takes one away at once. */
+  async release(layer: number): Promise<void> {
+    const known = this.#mounted.get(layer);
+    if (known === undefined) return;
+    await known.done.catch(() => {}); // one that failed is unmounted already
+    this.#mounted.delete(layer);
+    await this.#unmount(layer);
+  }
+
+  /** Takes away what nobody has needed for a while. To be called now and then. */
+  async releaseIdle(): Promise<void> {
+    const now = Date.now();
+    for (const [layer, mounted] of this.#mounted) {
+      if (this.#needed.has(layer)) mounted.neededAtMs = now;
+      else if (now - mounted.neededAtMs > this.#options.idleMs) await this.release(layer);
+    }
+  }
+
+  async #mountOne(layer: number, options: IoOptions): Promise<string> {
+    const { paths, door, logger } = this.#options;
+    if (door === "fuse") return join(paths.fuse, `t${layer}`);
+    const known = this.#mounted.get(layer);
+    const mounted = known ?? { done: this.#make(layer, door), neededAtMs: 0 };
+    mounted.neededAtMs = Date.now();
+    this.#mounted.set(layer, mounted);
+    try {
+      await abortable(mounted.done, options.signal);
+      return join(paths.mounts, String(layer));
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      if (this.#mounted.get(layer) === mounted) this.#mounted.delete(layer);
+      const { message } = AppError.from(error);
+      logger.error("layer not mounted", { layer, error: message });
+      throw mountError(layer, error);
+    }
+  }
+
+  async #make(layer: number, door: ErofsDoor): Promise<void> {
+    const { paths, mounter } = this.#options;
+    const { record } = await readNodeSlot(slotDirectory(paths.slots, layer));
+    const target = join(paths.mounts, String(layer));
+    await mkdir(target, { recursive: true, mode: 0o700 });
+    await mounter.mountErofs({
+      door,
+      source: join(paths.fuse, `m${layer}`),
+      devices: record.deviceSlots.map((device) => join(paths.fuse, `d${device}`)),
+      target,
+      layerDigest: record.layerDigest,
+      readAhead: record.data.kind === "streamed" ? "kernel" : "off",
+    });
+  }
+
+  async #unmount(layer: number): Promise<void> {
+    const target = join(this.#options.paths.mounts, String(layer));
+    try {
+      await this.#options.mounter.unmount(target, { detach: true });
+      await rmdir(target);
+    } catch (error) {
+      const { code, message } = AppError.from(error);
+      if (code !== "not_found") {
+        this.#options.logger.warn("layer not unmounted", { layer, error: message });
+      }
+    }
+  }
+}
+
+function mountError(layer: number, cause: unknown): AppError {
+  const message = `Cannot mount layer ${layer}: ${AppError.from(cause).message}`;
+  return new AppError("unavailable", message, { cause });
+}
+
+/** Layers whose mount points are in the mount table. */
+function mountedLayers(paths: NodePaths): readonly number[] {
+  const prefix = `${paths.mounts}/`;
+  return readMountTable()
+    .filter(({ mountPoint }) => mountPoint.startsWith(prefix))
+    .map(({ mountPoint }) => Number(mountPoint.slice(prefix.length)))
+    .filter(Number.isSafeInteger);
+}

@@ -1,0 +1,148 @@
+import { randomUUID } from "node:crypto";
+import { AppError, type Digest } from "@soci-ts/core";
+import { type Database, openDatabase } from "@soci-ts/sqlite";
+import type { LayerStory } from "../contract/types.ts";
+
+/** What a layer was made for: a second pull of the same finds it here. */
+export interface LayerUse {
+  /** `HOST/PATH`: a layer that one repository's index describes must not reach another's images. */
+  readonly repository: string;
+  readonly manifestDigest: Digest;
+  readonly chainId: string;
+  /** The trust policy, as text, under which its index was chosen. */
+  readonly policy: string;
+}
+
+/** A layer of this node. */
+export interface KnownLayer {
+  readonly layer: number;
+  readonly story: LayerStory;
+}
+
+const MIGRATIONS = [
+  `CREATE TABLE layer (
+     id INTEGER PRIMARY KEY AUTOINCREMENT,
+     identity TEXT NOT NULL UNIQUE,
+     digest TEXT NOT NULL
+   ) STRICT;
+   CREATE TABLE device (
+     layer INTEGER NOT NULL REFERENCES layer (id) ON DELETE CASCADE,
+     needs INTEGER NOT NULL REFERENCES layer (id),
+     PRIMARY KEY (layer, needs)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE use (
+     repository TEXT NOT NULL,
+     manifest TEXT NOT NULL,
+     chain TEXT NOT NULL,
+     policy TEXT NOT NULL,
+     layer INTEGER NOT NULL REFERENCES layer (id) ON DELETE CASCADE,
+     story TEXT NOT NULL,
+     PRIMARY KEY (repository, manifest, chain, policy)
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX use_layer ON use (layer);`,
+];
+
+/**
+ * Which layers this node has. A layer's number is its FUSE slot: the kernel may hold it long after the layer is gone, so a number is
+ * never given twice. Life: *added* (its directory is in place before) → found by identity or by use → *removed*, when no snapshot and
+ * no layer's devices need it.
+ */
+export class LayerTable implements Disposable {
+  readonly #database: Database;
+
+  constructor(path: string) {
+    this.#database = openDatabase(path, { migrations: MIGRATIONS });
+  }
+
+  /** The layer with this identity, if there is one. */
+  find(identity: string): number | undefined {
+    return this.#database
+      .prepare<{ id: number }>("SELECT id FROM layer WHERE identity = ?")
+      .get(identity)?.id;
+  }
+
+  /** A number for a new layer; the layer counts only when {@link LayerTable.add} has been called. */
+  nextNumber(): number {
+    const row = this.#database
+      .prepare<{ id: number }>("INSERT INTO layer (identity, digest) VALUES (?, '') RETURNING id")
+      .get(`pending ${randomUUID()}`);
+    if (row === undefined)
+      throw new AppError("internal", "Cannot number a layer: no row came back");
+    return row.id;
+  }
+
+  /** Makes a numbered layer count. */
+  add(layer: number, identity: string, digest: Digest, needs: readonly number[]): void {
+    this.#database.transaction(() => {
+      this.#database
+        .prepare("UPDATE layer SET identity = ?, digest = ? WHERE id = ?")
+        .run(identity, digest, layer);
+      const insert = this.#database.prepare("INSERT OR IGNORE INTO device VALUES (?, ?)");
+      for (const other of needs) if (other !== layer) insert.run(layer, other);
+    });
+  }
+
+  /** Notes what a layer was made for. */
+  note(use: LayerUse, { layer, story }: KnownLayer): void {
+    this.#database
+      .prepare("INSERT OR REPLACE INTO use VALUES (?, ?, ?, ?, ?, ?)")
+      .run(
+        use.repository,
+        use.manifestDigest,
+        use.chainId,
+        use.policy,
+        layer,
+        JSON.stringify(story),
+      );
+  }
+
+  /** The layer that was made for this, if it is still there. */
+  findUse(use: LayerUse): KnownLayer | undefined {
+    const row = this.#database
+      .prepare<{ layer: number; story: string }>(
+        "SELECT layer, story FROM use WHERE repository = ? AND manifest = ? AND chain = ? AND policy = ?",
+      )
+      .get(use.repository, use.manifestDigest, use.chainId, use.policy);
+    return row && { layer: row.layer, story: JSON.parse(row.story) as LayerStory };
+  }
+
+  /** The blob that a layer is of. */
+  digestOf(layer: number): string | undefined {
+    return this.#database
+      .prepare<{ digest: string }>("SELECT digest FROM layer WHERE id = ?")
+      .get(layer)?.digest;
+  }
+
+  /** All layers, half-made ones included, the newest first: what is needed by another comes after it. */
+  all(): readonly number[] {
+    return this.#database
+      .prepare<{ id: number }>("SELECT id FROM layer ORDER BY id DESC")
+      .all()
+      .map(({ id }) => id);
+  }
+
+  /** How many layers have this blob. */
+  countOf(digest: string): number {
+    return (
+      this.#database
+        .prepare<{ n: number }>("SELECT count(*) AS n FROM layer WHERE digest = ?")
+        .get(digest)?.n ?? 0
+    );
+  }
+
+  /** Forgets a layer; false if another one's devices need it. */
+  remove(layer: number): boolean {
+    return this.#database.transaction(() => {
+      const needed = this.#database
+        .prepare("SELECT 1 AS yes FROM device WHERE needs = ? LIMIT 1")
+        .get(layer);
+      if (needed !== undefined) return false;
+      this.#database.prepare("DELETE FROM layer WHERE id = ?").run(layer);
+      return true;
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#database.close();
+  }
+}

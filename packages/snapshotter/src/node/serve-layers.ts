@@ -1,0 +1,128 @@
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { AppError, delay, type Logger } from "@soci-ts/core";
+import { deviceChannel, FuseSession, type Negotiated, parseNegotiated } from "@soci-ts/fuse";
+import { LayerFileSystem } from "../layer-file-system.ts";
+import type { JsonValue } from "../mount-record.ts";
+import { CountingMetrics } from "./counting-metrics.ts";
+import { DiskSlots } from "./disk-slots.ts";
+import { serveLocalCalls } from "./local-call.ts";
+import { type NodePaths, nodePaths } from "./node-paths.ts";
+import type { OpenBlobs } from "./source-blob.ts";
+
+/** What the layer server needs from its app. */
+export interface ServeLayersOptions {
+  /** The daemon's root. */
+  readonly root: string;
+  readonly openBlobs: OpenBlobs;
+  /** A read(2) that can't be served fails with EIO after this long. */
+  readonly readDeadlineMs: number;
+  readonly logger: Logger;
+}
+
+/** The descriptor of the FUSE connection, which the keeper opened. */
+export const FUSE_FD = 3;
+
+const TIDY_INTERVAL_MS = 5000;
+
+/**
+ * The process that serves the node's FUSE file system on descriptor {@link FUSE_FD}, until it is unmounted. It keeps nothing that is not on
+ * the disk: when it dies, the keeper starts another one, which takes the connection over with all requests in flight. It never
+ * touches its own mount, and ends by SIGKILL to itself only, since a process that waits on `/dev/fuse` survives everything else.
+ */
+export async function serveLayers(options: ServeLayersOptions): Promise<never> {
+  const { logger } = options;
+  const fault = (error: unknown): void => {
+    const text = error instanceof Error ? error.stack : String(error);
+    logger.error("layer server failed", { error: text });
+    die();
+  };
+  process.on("uncaughtException", fault);
+  process.on("unhandledRejection", fault);
+  for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"]) process.on(signal, () => {});
+  try {
+    await serve(options);
+    logger.info("layer file system unmounted");
+  } catch (error) {
+    fault(error);
+  }
+  return die();
+}
+
+async function serve(options: ServeLayersOptions): Promise<void> {
+  const { openBlobs, logger, readDeadlineMs } = options;
+  const paths = nodePaths(options.root);
+  const metrics = new CountingMetrics();
+  await using slots = new DiskSlots({
+    paths,
+    openBlobs,
+    logger,
+    metrics,
+    readTimeoutMs: readDeadlineMs,
+  });
+  const session = new FuseSession({
+    channel: deviceChannel(FUSE_FD),
+    handler: new LayerFileSystem(slots),
+    logger,
+    readDeadlineMs,
+    negotiated: readNegotiated(paths),
+    onReady: (negotiated) => keepNegotiated(paths, negotiated),
+  });
+  await using _calls = await serveLocalCalls(
+    paths.layersSocket,
+    {
+      stats: async () => ({
+        pid: process.pid,
+        rssBytes: process.memoryUsage.rss(),
+        fuseMessages: session.messages,
+        counters: metrics.counts(),
+        slots: [...slots.stats()].map(([slot, stats]) => ({
+          slot,
+          ...stats,
+        })) as unknown as JsonValue,
+      }),
+      close: async (params) => {
+        await slots.close(Number(params));
+        return null;
+      },
+    },
+    logger,
+  );
+  const tidying = new AbortController();
+  void tidy(slots, tidying.signal).catch((error: unknown) => {
+    logger.error("layers not tidied", { error: AppError.from(error).message });
+  });
+  await session.run();
+  tidying.abort();
+  await slots.tidy();
+}
+
+async function tidy(slots: DiskSlots, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await delay(TIDY_INTERVAL_MS, signal).catch(() => {}); // the end of the session is no failure
+    if (!signal.aborted) await slots.tidy();
+  }
+}
+
+/** What an earlier server of this connection agreed on with the kernel; none: the kernel's INIT is still to come. */
+function readNegotiated({ fuseRecord }: NodePaths): Negotiated | undefined {
+  let text: string;
+  try {
+    text = readFileSync(fuseRecord, "utf8");
+  } catch (error) {
+    if (AppError.from(error).code === "not_found") return undefined;
+    throw error;
+  }
+  return parseNegotiated(JSON.parse(text));
+}
+
+/** At once: a server that dies before it is written leaves a connection that nobody can take over. */
+function keepNegotiated({ fuseRecord }: NodePaths, negotiated: Negotiated): void {
+  writeFileSync(`${fuseRecord}.new`, JSON.stringify(negotiated), { mode: 0o600 });
+  renameSync(`${fuseRecord}.new`, fuseRecord);
+}
+
+function die(): never {
+  process.kill(process.pid, "SIGKILL");
+  // The signal is delivered before the call returns; the loop is for the type checker.
+  for (;;);
+}
