@@ -40,8 +40,11 @@ describe("containerd starts images lazily", { skip, timeout: 900_000 }, () => {
   before(async () => {
     work = await mkdtemp(join(tmpdir(), "soci-containerd-"));
     registry = await startDockerRegistry();
-    await publish(registry.host, [PAUSE, nginx], undefined);
-    await publish(registry.host, [python], { store: join(work, "builder"), minLayerBytes: 0 });
+    await publish(registry.host, [{ image: PAUSE }, { image: nginx }], undefined);
+    await publish(registry.host, [{ image: python }], {
+      store: join(work, "builder"),
+      minLayerBytes: 0,
+    });
   });
 
   after(async () => {
