@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "@soci-ts/core";
-import { mount, unmount } from "@soci-ts/linux";
+import { findMount, mount, unmount } from "@soci-ts/linux";
 
 /** What this kernel's overlayfs takes, on the file system that snapshots lie on. */
 export interface OverlayFeatures {
@@ -16,6 +16,7 @@ export interface OverlayFeatures {
   readonly userXattr: boolean;
 }
 
+const TARGET = "t";
 const PARAMETERS = "/sys/module/overlay/parameters";
 
 /**
@@ -33,16 +34,24 @@ export async function probeOverlay(
     metacopyOff: !userXattr && existsSync(join(PARAMETERS, "metacopy")),
     userXattr,
   };
-  await rm(directory, { recursive: true, force: true });
+  await clear(directory);
   try {
     return await tryMounts(directory, listed);
   } finally {
-    await rm(directory, { recursive: true, force: true });
+    await clear(directory);
   }
 }
 
+/** Also after a process that was killed while it tried. */
+async function clear(directory: string): Promise<void> {
+  const target = join(directory, TARGET);
+  if (findMount(target) !== undefined) await unmount(target, { detach: true });
+  await rm(directory, { recursive: true, force: true });
+}
+
 async function tryMounts(directory: string, listed: OverlayFeatures): Promise<OverlayFeatures> {
-  for (const name of ["l", "u", "w", "t"]) await mkdir(join(directory, name), { recursive: true });
+  for (const name of ["l", "u", "w", TARGET])
+    await mkdir(join(directory, name), { recursive: true });
   const bare = { ...listed, indexOff: false, redirectDir: false, metacopyOff: false };
   const refusal = await refusalOf(directory, bare);
   if (refusal?.code === "permission_denied") return listed;
@@ -66,11 +75,11 @@ async function refusalOf(
   const own = { content: at("u"), work: at("w") };
   const data = overlayOptions(features, { lowers: [at("l")], own }).join(",");
   try {
-    await mount({ source: "overlay", target: at("t"), type: "overlay", data });
+    await mount({ source: "overlay", target: at(TARGET), type: "overlay", data });
   } catch (error) {
     return AppError.from(error);
   }
-  await unmount(at("t"), { detach: true });
+  await unmount(at(TARGET), { detach: true });
   return undefined;
 }
 

@@ -2,11 +2,12 @@ import { AppError, type IoOptions, type Logger, type Metrics } from "@soci-ts/co
 import type { Database } from "@soci-ts/sqlite";
 import { type Owner, SnapshotDirectories } from "./directories.ts";
 import { Disposal } from "./disposal.ts";
+import { parseFilters } from "./filter.ts";
 import { type MappedOwners, mappedOwnersOf } from "./id-mapping.ts";
 import { imageLayerOf } from "./image-labels.ts";
 import { ImageLayers } from "./image-layers.ts";
 import { LayerKeeper } from "./layer-keeper.ts";
-import { listSnapshots } from "./list.ts";
+import { SnapshotLists } from "./list.ts";
 import { MappedLowers } from "./mapped-lowers.ts";
 import { Metastore } from "./metastore.ts";
 import { untilPast } from "./moment.ts";
@@ -62,6 +63,7 @@ interface Parts extends SnapshotsOptions {
   readonly disposal: Disposal;
   readonly keeper: LayerKeeper;
   readonly imageLayers: ImageLayers;
+  readonly lists: SnapshotLists;
 }
 
 /**
@@ -78,10 +80,12 @@ export async function openSnapshots(options: SnapshotsOptions): Promise<Snapshot
   const disposal = new Disposal({ directories, metastore, mapped, workers, logger });
   const keeper = new LayerKeeper({ layers, metastore, logger });
   const imageLayers = new ImageLayers({ metastore, keeper, logger, metrics });
+  const lists = new SnapshotLists(root, logger);
+  metastore.skipIds((await directories.find()).lastId);
   await disposal.setOrphansAside();
   keeper.retain();
-  const own = { metastore, directories, features, mapped, workers, disposal, keeper, imageLayers };
-  return new Snapshots({ ...options, ...own });
+  const kept = { metastore, directories, features, mapped, workers, disposal };
+  return new Snapshots({ ...options, ...kept, keeper, imageLayers, lists });
 }
 
 /** The snapshot contract over a metastore, directories, and lazy layers. Made by {@link openSnapshots}. */
@@ -182,7 +186,7 @@ export class Snapshots implements SnapshotService {
 
   async *list(filters: readonly string[]): AsyncGenerator<SnapshotInfo> {
     this.#calls.requireOpen();
-    yield* listSnapshots(this.#parts.root, filters, this.#parts.logger);
+    yield* this.#parts.lists.list(parseFilters(filters));
   }
 
   async usage(key: string, options?: IoOptions): Promise<Usage> {
@@ -251,6 +255,7 @@ export class Snapshots implements SnapshotService {
     await this.#parts.disposal.settled();
     await this.#parts.keeper.settled();
     await this.#parts.workers[Symbol.asyncDispose]();
+    this.#parts.lists[Symbol.dispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
