@@ -186,7 +186,9 @@ test("no secret of a mirror's headers, of a credential command or of kubelet is 
   await using client = testClient({
     logger,
     hosts: hostsOf(
-      hostAt(mirror.url, { headers: { "x-token": `hunter2-header`, authorization: `Basic ${PACKED}` } }),
+      hostAt(mirror.url, {
+        headers: { "x-token": `hunter2-header`, authorization: `Basic ${PACKED}` },
+      }),
       hostAt(server.url),
     ),
     credentials: chainCredentials(
