@@ -144,11 +144,11 @@ export class Snapshots implements SnapshotService {
   }
 
   async commit(name: string, key: string, labels: Labels): Promise<void> {
-    await this.#calls.run(async (signal) => {
+    await this.#calls.run(async () => {
       requireName(name, "name");
       const { metastore, directories, workers, keeper, mapped, logger } = this.#parts;
       const { id } = metastore.checkCommit(key, name);
-      const usage = await workers.usage(directories.content(id), signal);
+      const usage = await workers.usageFromNow(directories.content(id));
       const record = metastore.commit(key, name, { labels, usage });
       keeper.retain();
       await mapped.hide(directories.mapped(id)).catch((error: unknown) => {

@@ -79,14 +79,13 @@ export class TreeWorkers implements AsyncDisposable {
    * @throws AppError `internal` if something in it can't be looked at; what the signal says.
    */
   async usage(path: string, signal?: AbortSignal): Promise<Usage> {
-    return await this.#walks.do(
-      path,
-      async () => {
-        const { usage } = await this.#measuring.do("usage", path);
-        return usage ?? { sizeBytes: 0, inodes: 0 };
-      },
-      signal,
-    );
+    return await this.#walks.do(path, () => this.usageFromNow(path), signal);
+  }
+
+  /** Like {@link TreeWorkers.usage} in a walk of its own, which sees all that was written before the call. */
+  async usageFromNow(path: string): Promise<Usage> {
+    const { usage } = await this.#measuring.do("usage", path);
+    return usage ?? { sizeBytes: 0, inodes: 0 };
   }
 
   /** Deletes a directory tree; absent is fine. */
