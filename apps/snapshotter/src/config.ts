@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { readFileSync, realpathSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { AppError } from "@soci-ts/core";
 import { type ConfigFault, faultText, parseSettings } from "./config/parse-settings.ts";
 import type { Settings } from "./config/settings.ts";
@@ -75,6 +75,7 @@ export function readConfig(flags: GlobalFlags, surroundings: Surroundings): Read
       ? undefined
       : Object.freeze({
           ...settings,
+          root: withoutLinks(settings.root),
           configFile: file,
           json: flags.json === true,
           ...fromEnvironment(surroundings.env),
@@ -131,6 +132,16 @@ function readText(
 
 function set(value: string | undefined): string | undefined {
   return value === "" ? undefined : value;
+}
+
+/** As mount tables name it: symbolic links followed as far as the path is there. */
+function withoutLinks(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    const above = dirname(path); // it is not there yet, or says so when it is used
+    return above === path ? path : join(withoutLinks(above), basename(path));
+  }
 }
 
 /** A file's text; `undefined` if there is none. */

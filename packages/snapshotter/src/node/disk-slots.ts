@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -9,6 +10,7 @@ import {
 } from "@soci-ts/core";
 import type { LayerSlot, LayerSlots } from "../layer-file-system.ts";
 import { readSealedImage } from "../metadata-images.ts";
+import type { JsonValue, SlotRecord } from "../mount-record.ts";
 import { openSlotData, type SlotSource } from "../open-slot.ts";
 import type { NodePaths } from "./node-paths.ts";
 import {
@@ -29,16 +31,19 @@ export interface DiskSlotsOptions {
   readonly metrics: Metrics;
   /** A read of a layer fails after this long. */
   readonly readTimeoutMs: number;
+  /** A layer that nobody has asked for is closed after this time; opening it again costs some milliseconds. Default 60,000. */
+  readonly idleMs?: number | undefined;
 }
 
-/** A layer that nobody has asked for is closed after this time; opening it again costs some milliseconds. */
-const IDLE_MS = 60_000;
+const DEFAULT_IDLE_MS = 60_000;
 
 interface OpenSlot {
   readonly layer: LayerSlot;
   readonly source: SlotSource;
   /** What it had cost when it was opened. */
   readonly before: SlotStats;
+  /** The figures as they are on the disk. */
+  written: string;
   lastError: SlotStats["lastError"];
   readers: number;
   usedAtMs: number;
@@ -51,11 +56,13 @@ interface OpenSlot {
 export class DiskSlots implements LayerSlots, AsyncDisposable {
   readonly listed: readonly number[] = [];
   readonly #options: DiskSlotsOptions;
+  readonly #idleMs: number;
   readonly #open = new Map<number, OpenSlot>();
-  readonly #opening = new Map<number, Promise<LayerSlot>>();
+  readonly #opening = new Map<number, Promise<LayerSlot | undefined>>();
 
   constructor(options: DiskSlotsOptions) {
     this.#options = options;
+    this.#idleMs = options.idleMs ?? DEFAULT_IDLE_MS;
   }
 
   get(slot: number): LayerSlot | Promise<LayerSlot | undefined> {
@@ -72,18 +79,27 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
 
   /** Closes a layer that is to be deleted. Reads that still come for it open it again, if it is there. */
   async close(slot: number): Promise<void> {
+    await this.#opening.get(slot)?.catch(() => {}); // who asked for it is told
     const open = this.#open.get(slot);
     this.#open.delete(slot);
     await open?.source[Symbol.asyncDispose]();
   }
 
-  /** Writes figures down, and closes layers that have not been used for a while. To be called now and then. */
+  /** Writes figures down that have changed, and closes layers that have not been used for a while. To be called now and then. */
   async tidy(): Promise<void> {
     for (const [slot, open] of this.#open) {
-      await writeSlotStats(this.#directory(slot), statsOf(open));
-      const isIdle = open.readers === 0 && Date.now() - open.usedAtMs > IDLE_MS;
-      if (isIdle) await this.close(slot);
+      await this.#writeStats(slot, open);
+      const isIdle = open.readers === 0 && Date.now() - open.usedAtMs > this.#idleMs;
+      if (isIdle && this.#open.get(slot) === open) await this.close(slot);
     }
+  }
+
+  async #writeStats(slot: number, open: OpenSlot): Promise<void> {
+    const stats = statsOf(open);
+    const text = JSON.stringify(stats);
+    if (text === open.written) return;
+    await writeSlotStats(this.#directory(slot), stats);
+    open.written = text;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -94,32 +110,34 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     return slotDirectory(this.#options.paths.slots, slot);
   }
 
-  async #openAbsent(slot: number): Promise<LayerSlot | undefined> {
-    const opening = this.#opening.get(slot) ?? this.#read(slot);
+  #openAbsent(slot: number): Promise<LayerSlot | undefined> {
+    const known = this.#opening.get(slot);
+    if (known !== undefined) return known;
+    const opening = this.#read(slot).finally(() => this.#opening.delete(slot));
     this.#opening.set(slot, opening);
+    return opening;
+  }
+
+  async #read(slot: number): Promise<LayerSlot | undefined> {
     try {
-      return await opening;
+      return await this.#openRecorded(slot, (await readNodeSlot(this.#directory(slot))).record);
     } catch (error) {
-      if (AppError.from(error).code === "not_found") return undefined;
-      throw error;
-    } finally {
-      this.#opening.delete(slot);
+      // Only if the slot is not there at all it is absent; if a file of it is missing, that is a failure.
+      if (existsSync(this.#directory(slot))) throw slotError(slot, error);
+      return undefined;
     }
   }
 
-  async #read(slot: number): Promise<LayerSlot> {
+  async #openRecorded(slot: number, record: SlotRecord): Promise<LayerSlot> {
     const { paths, openBlobs, metrics, readTimeoutMs } = this.#options;
     const directory = this.#directory(slot);
-    const { record } = await readNodeSlot(directory);
     const logger = this.#options.logger.child({ slot });
+    const sources = async (): Promise<readonly JsonValue[]> =>
+      (await readNodeSlot(directory)).sources;
     const source = await openSlotData(record, {
       directory,
       layers: join(paths.store, "layers"),
-      blobs: sourceBlobs({
-        sources: async () => (await readNodeSlot(directory)).sources,
-        openBlobs,
-        logger,
-      }),
+      blobs: sourceBlobs({ sources, openBlobs, logger }),
       readTimeoutMs,
       logger,
       metrics,
@@ -129,8 +147,9 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       const before = await readSlotStats(directory);
       const { layerDigest: digest, deviceSlots } = record;
       const layer = { digest, data: this.#counted(slot, source), image, deviceSlots };
-      const open = { layer, source, before, lastError: before.lastError, readers: 0, usedAtMs: 0 };
-      this.#open.set(slot, { ...open, usedAtMs: Date.now() });
+      const { lastError } = before;
+      const usedAtMs = Date.now();
+      this.#open.set(slot, { layer, source, before, written: "", lastError, readers: 0, usedAtMs });
       return layer;
     } catch (error) {
       await source[Symbol.asyncDispose]();
@@ -160,6 +179,13 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     };
     return { size: source.size, readAt };
   }
+}
+
+function slotError(slot: number, error: unknown): AppError {
+  const cause = AppError.from(error);
+  // What the kernel is told of a layer that is there must not be that it is not.
+  const code = cause.code === "not_found" ? "data_loss" : cause.code;
+  return new AppError(code, `Cannot open layer ${slot}: ${cause.message}`, { cause });
 }
 
 function statsOf({ source, before, lastError }: OpenSlot): SlotStats {

@@ -1,4 +1,4 @@
-import { AppError, type Digest } from "@soci-ts/core";
+import { AppError, abortable, type Digest } from "@soci-ts/core";
 import type { LayerIndex } from "@soci-ts/layer-index";
 import { MEDIA_TYPE_SOCI_INDEX_V1, type Reference, type RepositoryName } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
@@ -51,7 +51,9 @@ export function earlyIndexReader(
   return {
     fetchManifest: (name, io) => client.fetchManifest(name, io),
     listReferrers: (name, subject, io) =>
-      subject === digest ? early : client.listReferrers(name, subject, io),
+      subject === digest
+        ? abortable(early, io?.signal) // the look-up has a deadline that began later
+        : client.listReferrers(name, subject, io),
   };
 }
 

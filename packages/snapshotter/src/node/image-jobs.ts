@@ -1,19 +1,8 @@
-import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
-import { mkdir, rm } from "node:fs/promises";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
-import type { Readable, Writable } from "node:stream";
-import { AppError, abortable, type IoOptions, type Logger, Semaphore } from "@soci-ts/core";
+import { spawn } from "node:child_process";
+import { AppError, type IoOptions, type Logger, Semaphore } from "@soci-ts/core";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
 import type { ServerCommand } from "../server-process.ts";
-import type { LayerReport, WorkerMessage } from "./image-job.ts";
-
-/** Gives a reported layer its number. `below`: what became of the layers under it. */
-export type TakeReport = (
-  report: LayerReport,
-  below: readonly LayerOutcome[],
-) => Promise<LayerOutcome>;
+import { endWorker, type ImageWorkerProcess, RunningJob, type TakeReport } from "./running-job.ts";
 
 /** What image jobs need. */
 export interface ImageJobsOptions {
@@ -22,8 +11,10 @@ export interface ImageJobsOptions {
   /** Jobs leave their files in directories below it. */
   readonly incoming: string;
   readonly take: TakeReport;
-  /** A job that failed is not tried again for this long. */
+  /** What failed is not tried again for this long: an image, or a layer of one. */
   readonly failureMemoryMs: number;
+  /** A worker whose image nobody has asked for in this time is ended. Default 15,000. */
+  readonly abandonedMs?: number | undefined;
   readonly logger: Logger;
 }
 
@@ -33,22 +24,21 @@ const MAX_WORKERS = 16;
 /** containerd asks for one layer after the other: what is known of the others is kept this long. */
 const RESULT_MEMORY_MS = 60_000;
 
-/** A worker whose image nobody has asked for in this time is ended. */
-const ABANDONED_MS = 15_000;
-
-type Worker = ChildProcessByStdio<Writable, Readable, null>;
+const DEFAULT_ABANDONED_MS = 15_000;
 
 /**
  * The images that are being made ready, each in a process of its own: what is slow or wrong with one image holds no other up. All layers of
- * an image are worked on when the first is asked for. Life of a job: *running* → *done* (its outcomes are kept for a minute) or
- * *failed* (its failure is kept for seconds).
+ * an image are worked on when the first is asked for. Life of a job: *running* → *done* (its outcomes are kept for a minute; for seconds, if a layer
+ * was left to containerd), *failed* (its failure is kept for seconds) or *abandoned* (nobody waits any more: it is ended and nothing is kept).
  */
 export class ImageJobs implements AsyncDisposable {
   readonly #options: ImageJobsOptions;
-  readonly #jobs = new Map<string, Job>();
+  readonly #jobs = new Map<string, RunningJob>();
+  readonly #running = new Set<Promise<void>>();
   readonly #permits = new Semaphore(MAX_WORKERS);
+  readonly #closing = new AbortController();
   /** Started ahead, because starting takes longer than asking a registry. */
-  #spare: Worker | undefined;
+  #spare: ImageWorkerProcess | undefined;
 
   constructor(options: ImageJobsOptions) {
     this.#options = options;
@@ -57,7 +47,7 @@ export class ImageJobs implements AsyncDisposable {
 
   /** Jobs that run now. */
   get running(): number {
-    return [...this.#jobs.values()].filter((job) => job.isRunning).length;
+    return this.#running.size;
   }
 
   /**
@@ -65,39 +55,60 @@ export class ImageJobs implements AsyncDisposable {
    * @throws AppError if nothing can be said of the whole image; the signal's reason.
    */
   async outcome(request: LayerRequest, { signal }: IoOptions = {}): Promise<LayerOutcome> {
-    const key = `${request.imageReference} ${request.manifestDigest}`;
-    const job = this.#jobs.get(key) ?? this.#begin(key, request);
-    return await job.outcome(request, signal);
+    signal?.throwIfAborted();
+    this.#closing.signal.throwIfAborted();
+    const job = this.#jobs.get(keyOf(request));
+    const usable = job?.isAbandoned === false ? job : this.#begin(request);
+    return await usable.outcome(request, signal);
   }
 
-  /** Forgets what is known of images, so that the next request looks anew. */
-  forget(): void {
-    for (const [key, job] of this.#jobs) if (!job.isRunning) this.#jobs.delete(key);
+  /** Forgets what became of an image, if nothing runs for it, so that the next request looks anew. */
+  forget(request: Pick<LayerRequest, "imageReference" | "manifestDigest">): void {
+    const key = keyOf(request);
+    if (this.#jobs.get(key)?.isRunning === false) this.#jobs.delete(key);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#spare?.kill("SIGKILL");
+    this.#closing.abort(new AppError("cancelled", "Cannot make an image ready: the daemon ends"));
+    await Promise.all(this.#running);
+    if (this.#spare !== undefined) await endWorker(this.#spare);
     this.#spare = undefined;
-    await Promise.all([...this.#jobs.values()].map((job) => job.stop()));
   }
 
-  #begin(key: string, request: LayerRequest): Job {
-    const job = new Job(request, this.#options);
+  #begin(request: LayerRequest): RunningJob {
+    const { abandonedMs = DEFAULT_ABANDONED_MS } = this.#options;
+    const key = keyOf(request);
+    const job = new RunningJob(request, { ...this.#options, abandonedMs });
     this.#jobs.set(key, job);
-    const worker = this.#spare ?? this.#start();
-    this.#spare = undefined;
-    void this.#permits
-      .run(() => job.run(worker))
-      .then((keptMs) => {
-        this.#spare ??= this.#start();
-        setTimeout(() => {
-          if (this.#jobs.get(key) === job) this.#jobs.delete(key);
-        }, keptMs).unref();
-      });
+    const run = this.#run(key, job);
+    this.#running.add(run);
+    void run.then(() => this.#running.delete(run));
     return job;
   }
 
-  #start(): Worker {
+  async #run(key: string, job: RunningJob): Promise<void> {
+    const { signal } = this.#closing;
+    await job.run(this.#permits, () => this.#takeWorker(), signal);
+    const forget = (): void => {
+      if (this.#jobs.get(key) === job) this.#jobs.delete(key);
+    };
+    if (job.isAbandoned) forget();
+    else setTimeout(forget, this.#memoryMs(job)).unref();
+    if (!signal.aborted) this.#spare ??= this.#start();
+  }
+
+  #memoryMs(job: RunningJob): number {
+    return job.hasFailed ? this.#options.failureMemoryMs : RESULT_MEMORY_MS;
+  }
+
+  #takeWorker(): ImageWorkerProcess {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    const isAlive = spare !== undefined && spare.exitCode === null && spare.signalCode === null;
+    return isAlive ? spare : this.#start();
+  }
+
+  #start(): ImageWorkerProcess {
     const { argv, environment } = this.#options.worker;
     const [program, ...args] = argv;
     const worker = spawn(program, args, {
@@ -112,107 +123,6 @@ export class ImageJobs implements AsyncDisposable {
   }
 }
 
-interface Waiting {
-  readonly promise: Promise<LayerOutcome>;
-  readonly resolve: (outcome: LayerOutcome) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-class Job {
-  readonly #request: LayerRequest;
-  readonly #options: ImageJobsOptions;
-  readonly #directory: string;
-  readonly #layers = new Map<string, Waiting>();
-  readonly #outcomes: LayerOutcome[] = [];
-  #worker: Worker | undefined;
-  #failure: AppError | undefined;
-  #isDone = false;
-  #waiters = 0;
-  #abandoned: NodeJS.Timeout | undefined;
-
-  constructor(request: LayerRequest, options: ImageJobsOptions) {
-    this.#request = request;
-    this.#options = options;
-    this.#directory = join(options.incoming, randomUUID());
-  }
-
-  get isRunning(): boolean {
-    return !this.#isDone;
-  }
-
-  async outcome({ chainId }: LayerRequest, signal?: AbortSignal): Promise<LayerOutcome> {
-    clearTimeout(this.#abandoned);
-    this.#waiters += 1;
-    try {
-      return await abortable(this.#waiting(chainId).promise, signal);
-    } finally {
-      this.#waiters -= 1;
-      if (this.#waiters === 0 && this.isRunning) {
-        this.#abandoned = setTimeout(() => this.#worker?.kill("SIGKILL"), ABANDONED_MS).unref();
-      }
-    }
-  }
-
-  /** Works to the end, whatever it is. @returns how long the outcome counts. */
-  async run(worker: Worker): Promise<number> {
-    this.#worker = worker;
-    try {
-      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-      const { imageReference, manifestDigest } = this.#request;
-      const job = { imageReference, manifestDigest, directory: this.#directory };
-      worker.stdin.write(`${JSON.stringify(job)}\n`);
-      await this.#follow(worker);
-      this.#end(new AppError("not_found", `Cannot find the layer in image ${imageReference}`));
-      return RESULT_MEMORY_MS;
-    } catch (error) {
-      this.#failure = AppError.from(error);
-      this.#end(this.#failure);
-      return this.#options.failureMemoryMs;
-    } finally {
-      worker.kill("SIGKILL");
-      await rm(this.#directory, { recursive: true, force: true });
-    }
-  }
-
-  async stop(): Promise<void> {
-    this.#worker?.kill("SIGKILL");
-    await Promise.allSettled([...this.#layers.values()].map(({ promise }) => promise));
-  }
-
-  async #follow(worker: Worker): Promise<void> {
-    for await (const line of createInterface({ input: worker.stdout })) {
-      const message = JSON.parse(line) as WorkerMessage;
-      if (message.kind === "end") return;
-      if (message.kind === "failed") throw new AppError(message.code, message.message);
-      const { report } = message;
-      const outcome = await this.#options.take(report, this.#outcomes);
-      this.#outcomes[report.position] = outcome;
-      this.#waiting(report.chainId).resolve(outcome);
-    }
-    const { imageReference } = this.#request;
-    throw new AppError("internal", `Cannot make image ${imageReference} ready: its worker ended`);
-  }
-
-  #waiting(chainId: string): Waiting {
-    const known = this.#layers.get(chainId);
-    if (known !== undefined) return known;
-    let resolve: Waiting["resolve"] = () => {};
-    let reject: Waiting["reject"] = () => {};
-    const promise = new Promise<LayerOutcome>((onOutcome, onError) => {
-      resolve = onOutcome;
-      reject = onError;
-    });
-    promise.catch(() => {}); // there may be nobody who waits
-    const waiting = { promise, resolve, reject };
-    this.#layers.set(chainId, waiting);
-    if (this.#isDone) reject(this.#failure);
-    return waiting;
-  }
-
-  #end(error: AppError): void {
-    this.#isDone = true;
-    this.#failure = error;
-    clearTimeout(this.#abandoned);
-    for (const { reject } of this.#layers.values()) reject(error);
-  }
+function keyOf(request: Pick<LayerRequest, "imageReference" | "manifestDigest">): string {
+  return `${request.imageReference} ${request.manifestDigest}`;
 }

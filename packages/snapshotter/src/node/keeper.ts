@@ -48,15 +48,22 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   await rm(paths.fuseRecord, { force: true });
   await mkdir(paths.fuse, { recursive: true, mode: 0o700 });
   const fd = openFuseDevice();
+  const own = JSON.stringify(ownIdentity());
   try {
     await fuseMount({ fd, target: paths.fuse, source: paths.fuseSource });
-    await replaceFile(paths.keeperRecord, JSON.stringify(ownIdentity()), { flush: true });
+    await replaceFile(paths.keeperRecord, own, { flush: true });
     logger.info("FUSE connection kept", { path: paths.fuse });
     await keepServing(options, paths, fd);
   } finally {
     closeSync(fd);
-    await rm(paths.keeperRecord, { force: true });
+    await removeRecord(paths, own);
   }
+}
+
+/** Another keeper may have come meanwhile: one whose mount was taken away serves who still uses it until they end. */
+async function removeRecord({ keeperRecord }: NodePaths, own: string): Promise<void> {
+  const there = await readFile(keeperRecord, "utf8").catch(() => undefined); // nothing to remove
+  if (there === own) await rm(keeperRecord, { force: true });
 }
 
 /** The keeper that holds the connection of this root, if one is alive and the mount is there. */

@@ -1,25 +1,33 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { digestAlgorithm, digestHex } from "@soci-ts/core";
+import { AppError, type Digest, digestAlgorithm, digestHex } from "@soci-ts/core";
 import type { NodePaths } from "./node-paths.ts";
 import { readNodeSlot, slotDirectory } from "./slot-files.ts";
+
+/** Where the bytes of a blob's layers are cached: a directory for each index that they are read by. */
+export function cacheDirectory(paths: NodePaths, digest: Digest): string {
+  return join(paths.store, "layers", `${digestAlgorithm(digest)}-${digestHex(digest)}`);
+}
 
 /** All files that a layer takes on this node: a dozen at most. A layer that is not there has none. */
 export async function layerFiles(paths: NodePaths, layer: number): Promise<readonly string[]> {
   const directory = slotDirectory(paths.slots, layer);
-  try {
-    const { record } = await readNodeSlot(directory);
-    const { layerDigest } = record;
-    const name = `${digestAlgorithm(layerDigest)}-${digestHex(layerDigest)}`;
-    const cache = join(paths.store, "layers", name);
-    const files = [...(await filesIn(directory)), record.imagePath];
-    for (const folder of await readdir(cache)) files.push(...(await filesIn(join(cache, folder))));
-    return files;
-  } catch {
-    return []; // removed meanwhile, or nothing of it is cached yet
+  const own = await filesIn(directory);
+  if (own.length === 0) return [];
+  const { record } = await readNodeSlot(directory);
+  const files = [...own, record.imagePath];
+  for (const folder of await filesIn(cacheDirectory(paths, record.layerDigest))) {
+    files.push(...(await filesIn(folder)));
   }
+  return files;
 }
 
+/** Of a directory that is not there, or not any more: nothing. */
 async function filesIn(directory: string): Promise<readonly string[]> {
-  return (await readdir(directory)).map((name) => join(directory, name));
+  try {
+    return (await readdir(directory)).map((name) => join(directory, name));
+  } catch (error) {
+    if (AppError.from(error).code === "not_found") return [];
+    throw error;
+  }
 }

@@ -1,7 +1,7 @@
 import { mkdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, abortable, type IoOptions, type Logger } from "@soci-ts/core";
-import { readMountTable } from "@soci-ts/linux";
+import { findMount, readMountTable } from "@soci-ts/linux";
 import type { ErofsDoor } from "../erofs-mount.ts";
 import type { Door } from "../mount-record.ts";
 import type { MountHelper } from "./mount-helper.ts";
@@ -22,7 +22,7 @@ export interface LayerMountsOptions {
 }
 
 interface MountedLayer {
-  /** Resolves when the layer is mounted. */
+  /** Resolves when the layer is mounted; a layer whose mount failed is unmounted, and forgotten, before this rejects. */
   readonly done: Promise<void>;
   /** When it was last asked for, or last needed by a snapshot. */
   neededAtMs: number;
@@ -32,13 +32,15 @@ interface MountedLayer {
  * The mounts of layers: made when something is about to read them, taken away when no snapshot has needed them for a while. Through the door
  * `fuse` a layer is a directory of the FUSE mount, and there is nothing to be made.
  *
- * A layer is *unmounted* → (asked for) *mounting* → *mounted* → (not needed for `idleMs`, or removed) unmounted. What overlayfs holds
- * lives on when a mount point goes, so taking one away never hurts a container. Mounts that an earlier daemon made count.
+ * A layer is *unmounted* → (asked for) *mounting* → *mounted* → (not needed for `idleMs`, or removed) *releasing* → unmounted; one that is asked for
+ * while it is released is mounted after that. What overlayfs holds lives on when a mount point goes, so taking one away never hurts a
+ * container. Mounts that an earlier daemon made count.
  */
 export class LayerMounts {
   readonly #options: LayerMountsOptions;
   readonly #mounted = new Map<number, MountedLayer>();
-  #needed: ReadonlySet<number> = new Set();
+  readonly #releasing = new Map<number, Promise<void>>();
+  #needed: Set<number> = new Set();
 
   constructor(options: LayerMountsOptions) {
     this.#options = options;
@@ -52,23 +54,34 @@ export class LayerMounts {
     return this.#options.door === "fuse" ? [...this.#needed] : [...this.#mounted.keys()];
   }
 
-  /** Mounts layers that are not. @returns their directories. @throws AppError `unavailable` naming the layer. */
+  /**
+   * Mounts layers that are not. They count as needed until {@link LayerMounts.retain} says otherwise.
+   * @returns their directories.
+   * @throws AppError `unavailable` naming the layer.
+   */
   async mount(layers: readonly number[], options: IoOptions = {}): Promise<readonly string[]> {
+    for (const layer of layers) this.#needed.add(layer);
     return await Promise.all(layers.map((layer) => this.#mountOne(layer, options)));
   }
 
   /** Says which layers snapshots need. */
   retain(layers: ReadonlySet<number>): void {
-    this.#needed = layers;
+    this.#needed = new Set(layers);
   }
 
-  /** Takes one away at once. */
+  /** Takes one away at once. Failures are logged. */
   async release(layer: number): Promise<void> {
     const known = this.#mounted.get(layer);
-    if (known === undefined) return;
-    await known.done.catch(() => {}); // one that failed is unmounted already
+    if (known === undefined) return await this.#releasing.get(layer);
     this.#mounted.delete(layer);
-    await this.#unmount(layer);
+    const released = known.done
+      .then(
+        () => this.#unmount(layer),
+        () => {}, // one that failed is unmounted already
+      )
+      .finally(() => this.#releasing.delete(layer));
+    this.#releasing.set(layer, released);
+    await released;
   }
 
   /** Takes away what nobody has needed for a while. To be called now and then. */
@@ -81,28 +94,42 @@ export class LayerMounts {
   }
 
   async #mountOne(layer: number, options: IoOptions): Promise<string> {
-    const { paths, door, logger } = this.#options;
-    if (door === "fuse") return join(paths.fuse, `t${layer}`);
-    const known = this.#mounted.get(layer);
-    const mounted = known ?? { done: this.#make(layer, door), neededAtMs: 0 };
-    mounted.neededAtMs = Date.now();
-    this.#mounted.set(layer, mounted);
-    try {
-      await abortable(mounted.done, options.signal);
-      return join(paths.mounts, String(layer));
-    } catch (error) {
-      options.signal?.throwIfAborted();
-      if (this.#mounted.get(layer) === mounted) this.#mounted.delete(layer);
-      const { message } = AppError.from(error);
-      logger.error("layer not mounted", { layer, error: message });
-      throw mountError(layer, error);
+    const { paths, door } = this.#options;
+    options.signal?.throwIfAborted();
+    if (door === "fuse") {
+      await this.#requireSlot(layer);
+      return join(paths.fuse, `t${layer}`);
     }
+    const mounted = this.#mounted.get(layer) ?? this.#begin(layer, door);
+    mounted.neededAtMs = Date.now();
+    await abortable(mounted.done, options.signal);
+    return this.#target(layer);
+  }
+
+  #begin(layer: number, door: ErofsDoor): MountedLayer {
+    const make = async (): Promise<void> => {
+      await this.#releasing.get(layer);
+      try {
+        await this.#make(layer, door);
+      } catch (error) {
+        // A mount that was given up may have come to be.
+        await this.#unmount(layer);
+        if (this.#mounted.get(layer) === mounted) this.#mounted.delete(layer);
+        throw this.#failure(layer, error);
+      }
+    };
+    const mounted: MountedLayer = { done: make(), neededAtMs: Date.now() };
+    mounted.done.catch(() => {}); // who waits for it is told, and there may be nobody left
+    this.#mounted.set(layer, mounted);
+    return mounted;
   }
 
   async #make(layer: number, door: ErofsDoor): Promise<void> {
     const { paths, mounter } = this.#options;
     const { record } = await readNodeSlot(slotDirectory(paths.slots, layer));
-    const target = join(paths.mounts, String(layer));
+    const target = this.#target(layer);
+    // One that could not be taken away must not stay below the new one for ever.
+    if (findMount(target) !== undefined) await mounter.unmount(target, { detach: true });
     await mkdir(target, { recursive: true, mode: 0o700 });
     await mounter.mountErofs({
       door,
@@ -114,8 +141,22 @@ export class LayerMounts {
     });
   }
 
+  async #requireSlot(layer: number): Promise<void> {
+    try {
+      await readNodeSlot(slotDirectory(this.#options.paths.slots, layer));
+    } catch (error) {
+      throw this.#failure(layer, error);
+    }
+  }
+
+  #failure(layer: number, cause: unknown): AppError {
+    const { message } = AppError.from(cause);
+    this.#options.logger.error("layer not mounted", { layer, error: message });
+    return new AppError("unavailable", `Cannot mount layer ${layer}: ${message}`, { cause });
+  }
+
   async #unmount(layer: number): Promise<void> {
-    const target = join(this.#options.paths.mounts, String(layer));
+    const target = this.#target(layer);
     try {
       await this.#options.mounter.unmount(target, { detach: true });
       await rmdir(target);
@@ -126,11 +167,10 @@ export class LayerMounts {
       }
     }
   }
-}
 
-function mountError(layer: number, cause: unknown): AppError {
-  const message = `Cannot mount layer ${layer}: ${AppError.from(cause).message}`;
-  return new AppError("unavailable", message, { cause });
+  #target(layer: number): string {
+    return join(this.#options.paths.mounts, String(layer));
+  }
 }
 
 /** Layers whose mount points are in the mount table. */

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { AppError, type Digest } from "@soci-ts/core";
 import { type Database, openDatabase } from "@soci-ts/sqlite";
 import type { LayerStory } from "../contract/types.ts";
+import { MAX_SLOTS } from "../node-ids.ts";
 
 /** What a layer was made for: a second pull of the same finds it here. */
 export interface LayerUse {
@@ -61,14 +62,20 @@ export class LayerTable implements Disposable {
       .get(identity)?.id;
   }
 
-  /** A number for a new layer; the layer counts only when {@link LayerTable.add} has been called. */
+  /**
+   * A number for a new layer; the layer counts only when {@link LayerTable.add} has been called.
+   * @throws AppError `resource_exhausted` if there are none left.
+   */
   nextNumber(): number {
     const row = this.#database
       .prepare<{ id: number }>("INSERT INTO layer (identity, digest) VALUES (?, '') RETURNING id")
       .get(`pending ${randomUUID()}`);
-    if (row === undefined)
+    if (row === undefined) {
       throw new AppError("internal", "Cannot number a layer: no row came back");
-    return row.id;
+    }
+    if (row.id < MAX_SLOTS) return row.id;
+    const state = `this root has had ${MAX_SLOTS} layers, want a new root`;
+    throw new AppError("resource_exhausted", `Cannot number a layer: ${state}`);
   }
 
   /** Makes a numbered layer count. */
@@ -106,11 +113,12 @@ export class LayerTable implements Disposable {
     return row && { layer: row.layer, story: JSON.parse(row.story) as LayerStory };
   }
 
-  /** The blob that a layer is of. */
-  digestOf(layer: number): string | undefined {
-    return this.#database
-      .prepare<{ digest: string }>("SELECT digest FROM layer WHERE id = ?")
-      .get(layer)?.digest;
+  /** Whether there is a layer of this number, and it counts. */
+  isPlaced(layer: number): boolean {
+    const row = this.#database
+      .prepare("SELECT 1 AS yes FROM layer WHERE id = ? AND digest <> ''")
+      .get(layer);
+    return row !== undefined;
   }
 
   /** All layers, half-made ones included, the newest first: what is needed by another comes after it. */
@@ -122,7 +130,7 @@ export class LayerTable implements Disposable {
   }
 
   /** How many layers have this blob. */
-  countOf(digest: string): number {
+  countOf(digest: Digest): number {
     return (
       this.#database
         .prepare<{ n: number }>("SELECT count(*) AS n FROM layer WHERE digest = ?")

@@ -1,25 +1,16 @@
 import { mkdir, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
-import { AppError, type Digest, type IoOptions, type Logger, type Metrics } from "@soci-ts/core";
-import { parseReference, type RepositoryName } from "@soci-ts/oci";
+import { AppError, type IoOptions, type Logger, type Metrics } from "@soci-ts/core";
+import type { RepositoryName } from "@soci-ts/oci";
 import type { LayerOutcome, LayerRequest, NodeLayers, Usage } from "../contract/types.ts";
-import type { Door, JsonValue, SlotRecord } from "../mount-record.ts";
+import type { Door } from "../mount-record.ts";
 import type { ServerCommand } from "../server-process.ts";
-import type { LayerReport, WorkedLayer } from "./image-job.ts";
 import { ImageJobs } from "./image-jobs.ts";
 import { layerFiles } from "./layer-files.ts";
 import { type LayerMounter, LayerMounts } from "./layer-mounts.ts";
-import { LayerTable, type LayerUse } from "./layer-table.ts";
-import { callLocal } from "./local-call.ts";
 import { type NodePaths, nodePaths } from "./node-paths.ts";
-import { layerStats, type ServerStats, serverStats } from "./server-stats.ts";
-import {
-  addSlotSource,
-  placeNodeSlot,
-  readNodeSlot,
-  type SlotStats,
-  slotDirectory,
-} from "./slot-files.ts";
+import { PlacedLayers } from "./placed-layers.ts";
+import { closeServedLayer, layerStats, type ServerStats, serverStats } from "./server-stats.ts";
+import type { SlotStats } from "./slot-files.ts";
 import { ensureKeeper, stopKeeper } from "./start-keeper.ts";
 
 /** What a node's layers are kept with. */
@@ -43,9 +34,6 @@ export interface NodeLayersOptions {
 /** How often idle mounts and layers that nobody needs are looked at. */
 const TIDY_INTERVAL_MS = 5000;
 
-/** A layer that was promised to a snapshot may not have one yet. */
-const PROMISE_MS = 30_000;
-
 /**
  * Opens the layers of this node: a keeper and a layer server run when this resolves, those of an earlier daemon if they are alive.
  * @throws AppError `unavailable` if the layer server can't be started; what opening the tables throws.
@@ -64,28 +52,28 @@ export async function openNodeLayers(options: NodeLayersOptions): Promise<LazyNo
 export class LazyNodeLayers implements NodeLayers {
   readonly #paths: NodePaths;
   readonly #options: NodeLayersOptions;
-  readonly #table: LayerTable;
+  readonly #placed: PlacedLayers;
   readonly #mounts: LayerMounts;
   readonly #jobs: ImageJobs;
   readonly #timer: NodeJS.Timeout;
-  /** When a layer was last promised to somebody. */
-  readonly #promised = new Map<number, number>();
-  #referenced: () => ReadonlySet<number> = () => new Set(this.#table.all());
+  #referenced: (() => ReadonlySet<number>) | undefined;
   #needed: ReadonlySet<number> = new Set();
   #tidying: Promise<void> = Promise.resolve();
+  /** A layer's removal, while one goes on. */
+  #removal: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(paths: NodePaths, options: NodeLayersOptions) {
     this.#paths = paths;
     this.#options = options;
-    this.#table = new LayerTable(paths.database);
+    this.#placed = new PlacedLayers({ ...options, paths });
     this.#mounts = new LayerMounts({ ...options, paths, idleMs: options.idleReleaseMs });
     this.#jobs = new ImageJobs({
       ...options,
       incoming: paths.incoming,
-      take: (report, below) => this.#take(report, below),
+      take: (report, below) => this.#placed.take(report, below),
     });
-    this.#timer = setInterval(() => this.#tidy(), TIDY_INTERVAL_MS).unref();
+    this.#timer = setInterval(() => void this.#tidy(), TIDY_INTERVAL_MS).unref();
   }
 
   /** Says how to find out which layers snapshots have; before that, none is deleted. */
@@ -93,10 +81,14 @@ export class LazyNodeLayers implements NodeLayers {
     this.#referenced = referenced;
   }
 
+  /** A lazy layer is promised before this resolves: it is not taken for unneeded while it has no snapshot yet. */
   async prepareLayer(request: LayerRequest, options: IoOptions = {}): Promise<LayerOutcome> {
-    const outcome = await this.#outcome(request, options);
-    if (outcome.kind === "lazy") this.#promised.set(outcome.layer, Date.now());
-    return outcome;
+    try {
+      return (await this.#placed.find(request)) ?? (await this.#make(request, options));
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      return this.#leftToContainerd(request, AppError.from(error));
+    }
   }
 
   mountLayers(layers: readonly number[], options: IoOptions = {}): Promise<readonly string[]> {
@@ -108,9 +100,10 @@ export class LazyNodeLayers implements NodeLayers {
     this.#mounts.retain(layers);
   }
 
-  /** They go with the next tidying, if nothing needs them then either. */
-  async removeLayers(_layers: readonly number[]): Promise<void> {
-    this.#jobs.forget();
+  /** Nobody is left to whom they were promised: they go now, unless a job runs or another layer needs them; then, with a later tidying. */
+  async removeLayers(layers: readonly number[]): Promise<void> {
+    for (const layer of layers) this.#placed.breakPromise(layer);
+    await this.#tidy();
   }
 
   async layerUsage(layer: number): Promise<Usage> {
@@ -153,39 +146,32 @@ export class LazyNodeLayers implements NodeLayers {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearInterval(this.#timer);
+    using _placed = this.#placed;
     await this.#jobs[Symbol.asyncDispose]();
     await this.#tidying;
     if (this.#needed.size === 0) await stopKeeper(this.#paths);
-    this.#table[Symbol.dispose]();
   }
 
-  /** A layer that this node has made for the same image before. */
-  async #known(request: LayerRequest): Promise<LayerOutcome | undefined> {
-    const known = this.#table.findUse(this.#useOf(request));
-    if (known === undefined) return undefined;
-    try {
-      await readNodeSlot(slotDirectory(this.#paths.slots, known.layer));
-    } catch (error) {
-      const { message } = AppError.from(error);
-      this.#options.logger.warn("layer made anew", { layer: known.layer, error: message });
-      return undefined;
+  async #make(request: LayerRequest, options: IoOptions): Promise<LayerOutcome> {
+    const outcome = await this.#jobOutcome(request, options);
+    if (outcome.kind === "pull") return outcome;
+    if (this.#placed.has(outcome.layer)) {
+      this.#placed.promise(outcome.layer);
+      return outcome;
     }
-    return { kind: "lazy", ...known };
+    // It was removed again meanwhile.
+    this.#jobs.forget(request);
+    return await this.#jobOutcome(request, options);
   }
 
-  async #outcome(request: LayerRequest, options: IoOptions): Promise<LayerOutcome> {
-    try {
-      const known = await this.#known(request);
-      if (known !== undefined) return known;
-      const outcome = await this.#jobs.outcome(request, options);
-      if (outcome.kind === "pull" || this.#table.digestOf(outcome.layer)) return outcome;
-      // It was removed again meanwhile.
-      this.#jobs.forget();
-      return await this.#jobs.outcome(request, options);
-    } catch (error) {
-      options.signal?.throwIfAborted();
-      return this.#leftToContainerd(request, AppError.from(error));
+  /** No layer is removed while a job runs, which may be about to use it; so none must start while one is being removed. */
+  async #jobOutcome(request: LayerRequest, options: IoOptions): Promise<LayerOutcome> {
+    let removal: Promise<void> | undefined;
+    while (removal !== this.#removal) {
+      removal = this.#removal;
+      await removal;
     }
+    return await this.#jobs.outcome(request, options);
   }
 
   #leftToContainerd(request: LayerRequest, { message }: AppError): LayerOutcome {
@@ -198,90 +184,40 @@ export class LazyNodeLayers implements NodeLayers {
     return { kind: "pull", story: { imageReference, manifestDigest, layerDigest, steps } };
   }
 
-  #useOf({ imageReference, manifestDigest, chainId }: UseParts): LayerUse {
-    const { registry, repository: path } = parseReference(imageReference);
-    const policy = this.#options.policyOf({ registry, repository: path });
-    return { repository: `${registry}/${path}`, manifestDigest, chainId, policy };
-  }
-
-  async #take(report: LayerReport, below: readonly LayerOutcome[]): Promise<LayerOutcome> {
-    const { chainId, story, layer: worked } = report;
-    if (worked === undefined) return { kind: "pull", story };
-    const { imageReference, manifestDigest } = story;
-    const use = this.#useOf({ imageReference, manifestDigest, chainId });
-    const source = { image: `${use.repository}@${manifestDigest}` };
-    const known = this.#table.find(worked.identity);
-    const layer = known ?? (await this.#place(worked, { report, below, source }));
-    if (known !== undefined) await addSlotSource(slotDirectory(this.#paths.slots, known), source);
-    this.#promised.set(layer, Date.now());
-    this.#table.note(use, { layer, story });
-    return { kind: "lazy", layer, story };
-  }
-
-  /** Gives a new layer its number and its directory. */
-  async #place(worked: WorkedLayer, context: PlaceContext): Promise<number> {
-    const { identity, layerDigest, data, directory, imagePath, devices } = worked;
-    const layer = this.#table.nextNumber();
-    const deviceSlots = devices.map((position) => {
-      const lower = context.below[position];
-      if (position === context.report.position) return layer;
-      if (lower?.kind === "lazy") return lower.layer;
-      throw new AppError("internal", `Cannot place layer ${layerDigest}: a device is not there`);
-    });
-    const record: SlotRecord = { layerDigest, data, imagePath, deviceSlots };
-    const { source } = context;
-    await placeNodeSlot(directory, slotDirectory(this.#paths.slots, layer), { record, source });
-    this.#table.add(layer, identity, layerDigest, deviceSlots);
-    return layer;
-  }
-
-  #tidy(): void {
+  /** One after the other; what fails is logged. */
+  #tidy(): Promise<void> {
     const tidy = async (): Promise<void> => {
+      if (this.#isClosed) return;
       await this.#mounts.releaseIdle();
-      // A job may just be about to use what looks unneeded.
-      if (this.#jobs.running === 0) await this.#removeUnneeded();
+      await this.#removeUnneeded();
     };
     this.#tidying = this.#tidying.then(tidy).catch((error: unknown) => {
       this.#options.logger.error("layers not tidied", { error: AppError.from(error).message });
     });
+    return this.#tidying;
   }
 
   async #removeUnneeded(): Promise<void> {
-    const referenced = this.#referenced();
-    const now = Date.now();
-    for (const layer of this.#table.all()) {
-      const promisedMs = this.#promised.get(layer) ?? 0;
-      if (referenced.has(layer) || now - promisedMs < PROMISE_MS) continue;
-      this.#promised.delete(layer);
+    const referenced = this.#referenced?.();
+    if (referenced === undefined) return;
+    const orphans = await this.#placed.orphans();
+    for (const layer of [...this.#placed.all(), ...orphans]) {
+      if (referenced.has(layer) || this.#placed.isPromised(layer)) continue;
+      await this.#mounts.release(layer);
+      if (this.#jobs.running > 0 || this.#isClosed) return;
+      // Somebody may have come to need it while it was unmounted.
+      if (this.#referenced?.().has(layer) || this.#placed.isPromised(layer)) continue;
       await this.#remove(layer);
     }
   }
 
-  /** First its row, then its mount, then its files: whatever is left half-way is found by the next start. */
   async #remove(layer: number): Promise<void> {
-    const digest = this.#table.digestOf(layer) as Digest | undefined;
-    const directory = slotDirectory(this.#paths.slots, layer);
-    const imagePath = await readNodeSlot(directory).then(
-      ({ record }) => record.imagePath,
-      () => undefined, // it was never placed
-    );
-    if (!this.#table.remove(layer)) return;
-    await this.#mounts.release(layer);
-    await callLocal(this.#paths.layersSocket, "close", layer).catch(() => {}); // a server that is gone has nothing open
-    await rm(directory, { recursive: true, force: true });
-    if (imagePath !== undefined) await rm(imagePath, { force: true });
-    if (digest && this.#table.countOf(digest) === 0) {
-      const cache = join(this.#paths.store, "layers", digest.replace(":", "-"));
-      await rm(cache, { recursive: true, force: true });
+    const removal = this.#placed.remove(layer, (it) => closeServedLayer(this.#paths, it));
+    this.#removal = removal.catch(() => {}); // thrown below
+    try {
+      await removal;
+    } finally {
+      this.#removal = undefined;
     }
-    this.#options.logger.info("layer removed", { layer, digest });
   }
-}
-
-type UseParts = Pick<LayerRequest, "imageReference" | "manifestDigest" | "chainId">;
-
-interface PlaceContext {
-  readonly report: LayerReport;
-  readonly below: readonly LayerOutcome[];
-  readonly source: JsonValue;
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { AppError, type Digest, Semaphore, sha256 } from "@soci-ts/core";
 import { parseReference, type Reference } from "@soci-ts/oci";
 import { registryImageSource, type SourceLayer } from "@soci-ts/soci";
@@ -174,11 +174,7 @@ async function workLayer(
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const data = await writeSlotData(directory, "", ready);
     const layerDigest = ready.layer.descriptor.digest;
-    const identity = identityOf([
-      layerDigest,
-      ready.lazy?.ztocDigest ?? "read",
-      basename(imagePath),
-    ]);
+    const identity = identityOf(ready, imagePath);
     return { identity, layerDigest, data, directory, imagePath, devices };
   } catch (error) {
     steps.push({ tried: "stream", worked: false, why: AppError.from(error).message });
@@ -186,7 +182,10 @@ async function workLayer(
   }
 }
 
-function identityOf(parts: readonly string[]): string {
+/** The metadata image's folder tells how overlayfs's marks are written, and its name what the image is made of. */
+function identityOf({ layer, lazy }: ReadyLayer, imagePath: string): string {
+  const image = `${basename(dirname(imagePath))}/${basename(imagePath)}`;
+  const parts = [layer.descriptor.digest, lazy?.ztocDigest ?? "read", image];
   return createHash("sha256").update(parts.join("\n")).digest("hex");
 }
 

@@ -87,19 +87,24 @@ async function serve(options: ServeLayersOptions): Promise<void> {
     },
     logger,
   );
-  const tidying = new AbortController();
-  void tidy(slots, tidying.signal).catch((error: unknown) => {
-    logger.error("layers not tidied", { error: AppError.from(error).message });
-  });
+  const ended = new AbortController();
+  const tidying = keepTidy(slots, logger, ended.signal);
   await session.run();
-  tidying.abort();
-  await slots.tidy();
+  ended.abort();
+  await tidying;
 }
 
-async function tidy(slots: DiskSlots, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await delay(TIDY_INTERVAL_MS, signal).catch(() => {}); // the end of the session is no failure
-    if (!signal.aborted) await slots.tidy();
+/** Tidies now and then, and once more at the end. Never rejects: a disk that is full now may not be later. */
+async function keepTidy(slots: DiskSlots, logger: Logger, ended: AbortSignal): Promise<void> {
+  for (;;) {
+    const isLast = ended.aborted;
+    try {
+      await slots.tidy();
+    } catch (error) {
+      logger.error("layers not tidied", { error: AppError.from(error).message });
+    }
+    if (isLast) return;
+    await delay(TIDY_INTERVAL_MS, ended).catch(() => {}); // the end of the session is no failure
   }
 }
 

@@ -1,4 +1,5 @@
 import type { IoOptions } from "@soci-ts/core";
+import type { JsonValue } from "../mount-record.ts";
 import { callLocal } from "./local-call.ts";
 import type { NodePaths } from "./node-paths.ts";
 import { readSlotStats, type SlotStats, slotDirectory } from "./slot-files.ts";
@@ -15,9 +16,28 @@ export interface ServerStats {
   readonly slots: readonly (SlotStats & { readonly slot: number })[];
 }
 
-/** Asks the layer server. @throws AppError `unavailable` if it does not answer. */
+/** A layer server that takes longer is taken for hung. */
+const ANSWER_TIMEOUT_MS = 5000;
+
+/** Asks the layer server. @throws AppError `unavailable` if there is none; the reason of a time-out if it does not answer. */
 export async function serverStats(paths: NodePaths, options: IoOptions = {}): Promise<ServerStats> {
-  return (await callLocal(paths.layersSocket, "stats", null, options)) as unknown as ServerStats;
+  return (await callServer(paths, "stats", null, options)) as unknown as ServerStats;
+}
+
+/** Makes the layer server let go of a layer's files. A server that is gone, or hung, has nothing that is of use to anybody. */
+export async function closeServedLayer(paths: NodePaths, layer: number): Promise<void> {
+  await callServer(paths, "close", layer).catch(() => {}); // see above
+}
+
+async function callServer(
+  paths: NodePaths,
+  method: "stats" | "close",
+  params: JsonValue,
+  { signal }: IoOptions = {},
+): Promise<JsonValue> {
+  const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  const either = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+  return await callLocal(paths.layersSocket, method, params, { signal: either });
 }
 
 /** What reading layers has cost: as the server says for those it has open, as it last wrote down for others. */

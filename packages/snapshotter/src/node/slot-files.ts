@@ -1,5 +1,5 @@
-import { mkdir, readFile, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { access, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { AppError, FormatError } from "@soci-ts/core";
 import { replaceFile } from "../mount-directories.ts";
 import { isSlotRecord, type JsonValue, type SlotRecord } from "../mount-record.ts";
@@ -30,7 +30,9 @@ export function slotDirectory(slots: string, slot: number): string {
 /** Reads what is known of a slot. @throws AppError `not_found`; FormatError if it is damaged or of another version. */
 export async function readNodeSlot(directory: string): Promise<NodeSlot> {
   const path = join(directory, SLOT_FILE);
-  const slot = parse(await readFile(path, "utf8")) as Partial<NodeSlot> | undefined;
+  const slot = parse(await readFile(path, "utf8").catch(rethrow(path))) as
+    | Partial<NodeSlot>
+    | undefined;
   if (slot?.formatVersion !== NODE_SLOT_VERSION) {
     throw new FormatError("slot record", 0, `"${path}" is not of version ${NODE_SLOT_VERSION}`);
   }
@@ -38,6 +40,23 @@ export async function readNodeSlot(directory: string): Promise<NodeSlot> {
     throw new FormatError("slot record", 0, `"${path}" lacks its record or its sources`);
   }
   return slot as NodeSlot;
+}
+
+/** Sees whether a slot and the files that it names are there. @throws AppError `not_found`; what {@link readNodeSlot} throws. */
+export async function checkNodeSlot(directory: string): Promise<void> {
+  const { data, imagePath } = (await readNodeSlot(directory)).record;
+  const others = data.kind === "lazy" ? [data.indexPath, data.headersPath] : [];
+  for (const path of [imagePath, ...others]) {
+    const full = resolve(directory, path);
+    await access(full).catch(rethrow(full));
+  }
+}
+
+function rethrow(path: string): (error: unknown) => never {
+  return (cause) => {
+    const { code, message } = AppError.from(cause);
+    throw new AppError(code, `Cannot read "${path}" of a layer: ${message}`, { cause });
+  };
 }
 
 function parse(text: string): unknown {
@@ -48,7 +67,7 @@ function parse(text: string): unknown {
   }
 }
 
-/** Makes a slot's directory out of one that holds the files which `record` names. Appears in one step. */
+/** Makes a slot's directory out of one that holds the files which `record` names, all of them on the disk. Appears in one step. */
 export async function placeNodeSlot(
   incoming: string,
   directory: string,
@@ -56,7 +75,11 @@ export async function placeNodeSlot(
 ): Promise<void> {
   const slot: NodeSlot = { formatVersion: NODE_SLOT_VERSION, record, sources: [source] };
   await mkdir(incoming, { recursive: true, mode: 0o700 });
-  await replaceFile(join(incoming, SLOT_FILE), JSON.stringify(slot), { flush: true });
+  await replaceFile(join(incoming, SLOT_FILE), JSON.stringify(slot), { flush: false });
+  for (const name of await readdir(incoming)) {
+    await using file = await open(join(incoming, name), "r");
+    await file.sync();
+  }
   await rm(directory, { recursive: true, force: true });
   await rename(incoming, directory);
 }

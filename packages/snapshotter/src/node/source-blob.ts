@@ -4,7 +4,7 @@ import type { Descriptor } from "@soci-ts/oci";
 import type { JsonValue } from "../mount-record.ts";
 import type { BlobOpener } from "../open-slot.ts";
 
-/** Opens the blobs of one source; called again only after it failed. */
+/** Opens the blobs of one source. Called for each read of a registry, so it should do no I/O itself. */
 export type OpenBlobs = (source: JsonValue) => Promise<BlobOpener>;
 
 /** Where a layer's blob is read from: the sources that its record names, in order, and the next one when one fails. */
@@ -52,15 +52,21 @@ class SourceBlob implements RangeBlob {
           at += piece.length;
           yield piece;
         }
-        return;
+        if (at === end) return;
+        const missing = new AppError("data_loss", this.#message(`it ended at ${at}, want ${end}`));
+        failure = missing;
+        this.#logFailure(missing);
       } catch (error) {
         options.signal?.throwIfAborted();
         failure = error;
-        const { code, message } = AppError.from(error);
-        this.#options.logger.warn("source of a layer failed", { code, error: message });
+        this.#logFailure(AppError.from(error));
       }
     }
     throw failure;
+  }
+
+  #logFailure({ code, message }: AppError): void {
+    this.#options.logger.warn("source of a layer failed", { code, error: message });
   }
 
   #message(state: string): string {

@@ -4,8 +4,8 @@ import { AppError, delay, type IoOptions } from "@soci-ts/core";
 import { processState } from "../process-identity.ts";
 import type { ServerCommand } from "../server-process.ts";
 import { clearStaleMounts, runningKeeper } from "./keeper.ts";
-import { callLocal } from "./local-call.ts";
 import type { NodePaths } from "./node-paths.ts";
+import { serverStats } from "./server-stats.ts";
 
 const START_TIMEOUT_MS = 20_000;
 const POLL_MS = 20;
@@ -34,7 +34,7 @@ export async function ensureKeeper(
   });
   for (;;) {
     try {
-      await callLocal(paths.layersSocket, "stats", null, options);
+      await serverStats(paths, options);
       return;
     } catch (error) {
       options.signal?.throwIfAborted();

@@ -1,0 +1,253 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { AppError, delay, sha256, silentLogger } from "@soci-ts/core";
+import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
+import { temporary, until } from "../testing/temporary.ts";
+import { ImageJobs, type ImageJobsOptions } from "./image-jobs.ts";
+
+const SCRIPT = fileURLToPath(new URL("../testing/scripted-worker.js", import.meta.url));
+
+/** A request for a layer of an image whose name tells its worker what to do. */
+function request(script: string, position = 0): LayerRequest {
+  const manifestDigest = sha256(Buffer.from(script));
+  return {
+    imageReference: `example.org/${script}`,
+    manifestDigest,
+    layerDigest: manifestDigest,
+    chainId: `chain ${position}`,
+    lowers: [],
+  };
+}
+
+interface Bench {
+  readonly jobs: ImageJobs;
+  readonly incoming: string;
+  /** Processes that took a job so far. */
+  workers(): readonly number[];
+  /** Lets workers that wait go on. */
+  go(): void;
+}
+
+async function benched(
+  test: (bench: Bench) => Promise<void>,
+  options: Partial<ImageJobsOptions> = {},
+): Promise<void> {
+  await using scratch = await temporary();
+  const [notes, incoming] = [join(scratch.path, "notes"), join(scratch.path, "incoming")];
+  await mkdir(notes);
+  await using jobs = new ImageJobs({
+    worker: { argv: [process.execPath, SCRIPT, notes], environment: { PATH: "/usr/bin" } },
+    incoming,
+    take: async (report, below) => numbered(report.position, below),
+    failureMemoryMs: 200,
+    logger: silentLogger,
+    ...options,
+  });
+  const workers = (): readonly number[] => {
+    const names = readdirSync(notes).filter((name) => name !== "go");
+    return names.map(Number);
+  };
+  const go = (): void => writeFileSync(join(notes, "go"), "");
+  await test({ jobs, incoming, workers, go });
+}
+
+/** Layers are numbered by their position, from 10. */
+function numbered(position: number, below: readonly LayerOutcome[]): LayerOutcome {
+  assert.deepEqual(
+    below.map((outcome) => outcome.kind === "lazy" && outcome.layer),
+    Array.from({ length: position }, (_, at) => 10 + at),
+  );
+  return { kind: "lazy", layer: 10 + position, story: STORY };
+}
+
+const STORY = {
+  imageReference: "",
+  manifestDigest: sha256(Buffer.from("")),
+  layerDigest: sha256(Buffer.from("")),
+  steps: [],
+};
+
+function layerOf(outcome: LayerOutcome): number | undefined {
+  return outcome.kind === "lazy" ? outcome.layer : undefined;
+}
+
+/** True while the process is there and is no zombie. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch {
+    return false;
+  }
+}
+
+function noneLeft({ workers, incoming }: Bench): void {
+  assert.deepEqual(workers().filter(isAlive), []);
+  assert.deepEqual(readdirSync(incoming), []);
+}
+
+describe("ImageJobs", () => {
+  it("asks one worker for all layers of an image, and keeps what it said", async () => {
+    await benched(async (bench) => {
+      const { jobs, workers } = bench;
+      const asked = [1, 0, 1].map((position) => jobs.outcome(request("layers-end", position)));
+      assert.deepEqual((await Promise.all(asked)).map(layerOf), [11, 10, 11]);
+      await until("the job ends", () => jobs.running === 0);
+      assert.equal(layerOf(await jobs.outcome(request("layers-end", 1))), 11);
+      assert.equal(workers().length, 1);
+      noneLeft(bench);
+      await assert.rejects(jobs.outcome(request("layers-end", 2)), { code: "not_found" });
+      jobs.forget(request("layers-end"));
+      assert.equal(layerOf(await jobs.outcome(request("layers-end", 1))), 11);
+      assert.equal(workers().length, 2);
+    });
+  });
+
+  it("tells of the layers that are ready while others are not", async () => {
+    await benched(async ({ jobs, go }) => {
+      const second = jobs.outcome(request("layer0-wait-layer1-end", 1));
+      assert.equal(layerOf(await jobs.outcome(request("layer0-wait-layer1-end", 0))), 10);
+      go();
+      assert.equal(layerOf(await second), 11);
+    });
+  });
+
+  it("says why an image failed, remembers it for a while, then tries anew", async () => {
+    await benched(async (bench) => {
+      const { jobs, workers } = bench;
+      for (let turn = 0; turn < 2; turn += 1) {
+        const failed = { code: "unavailable", message: "no registry" };
+        await assert.rejects(jobs.outcome(request("fail")), failed);
+      }
+      assert.equal(workers().length, 1);
+      await until("the job ends", () => jobs.running === 0);
+      noneLeft(bench);
+      await delay(300);
+      await assert.rejects(jobs.outcome(request("fail")));
+      assert.equal(workers().length, 2);
+    });
+  });
+
+  it("remembers a layer that was left to containerd for no longer", async () => {
+    const take = async (): Promise<LayerOutcome> => ({ kind: "pull", story: STORY });
+    await benched(
+      async ({ jobs, workers }) => {
+        for (const [count, pauseMs] of [
+          [1, 0],
+          [1, 400],
+          [2, 0],
+        ] as const) {
+          assert.equal((await jobs.outcome(request("layer0-end"))).kind, "pull");
+          assert.equal(workers().length, count);
+          await until("the job ends", () => jobs.running === 0);
+          await delay(pauseMs);
+        }
+      },
+      { take },
+    );
+  });
+
+  for (const [script, state] of [
+    ["die", /its worker ended/],
+    ["layer0-die", /its worker ended/],
+    ["babble", /wrote what no worker writes/],
+  ] as const) {
+    it(`fails the layers that are not told of when its worker does "${script}"`, async () => {
+      await benched(async (bench) => {
+        const { jobs } = bench;
+        await assert.rejects(jobs.outcome(request(script, 1)), {
+          code: "internal",
+          message: state,
+        });
+        await until("the job ends", () => jobs.running === 0);
+        noneLeft(bench);
+      });
+    });
+  }
+
+  it("fails if there is no such program", async () => {
+    const worker = { argv: ["/nowhere/program"] as const, environment: {} };
+    await benched(
+      async ({ jobs }) => {
+        const failed = { code: "internal", message: /could not be started/ };
+        await assert.rejects(jobs.outcome(request("layers-end")), failed);
+      },
+      { worker },
+    );
+  });
+
+  it("fails a job whose report can't be taken", async () => {
+    const take = async (): Promise<LayerOutcome> => {
+      throw new AppError("resource_exhausted", "no space left");
+    };
+    await benched(
+      async ({ jobs }) => {
+        await assert.rejects(jobs.outcome(request("layers-end")), { code: "resource_exhausted" });
+      },
+      { take },
+    );
+  });
+
+  it("works on one image while another one hangs", async () => {
+    await benched(async ({ jobs }) => {
+      const hanging = assert.rejects(jobs.outcome(request("hang")), { code: "cancelled" });
+      assert.equal(layerOf(await jobs.outcome(request("layers-end", 1))), 11);
+      await until("one job ends", () => jobs.running === 1);
+      await jobs[Symbol.asyncDispose]();
+      await hanging;
+    });
+  });
+
+  it("ends a worker that nobody waits for, remembers nothing of it, and lets the others wait", async () => {
+    await benched(
+      async (bench) => {
+        const { jobs, workers } = bench;
+        const abort = new AbortController();
+        const stays = new AbortController();
+        const [leaver, stayer] = [abort, stays].map(({ signal }) =>
+          assert.rejects(jobs.outcome(request("hang"), { signal }), /had enough/),
+        );
+        await until("a worker has the job", () => workers().length === 1);
+        abort.abort(new Error("had enough"));
+        await leaver;
+        await delay(150);
+        assert.equal(jobs.running, 1);
+        stays.abort(new Error("had enough"));
+        await stayer;
+        await until("the job ends", () => jobs.running === 0);
+        noneLeft(bench);
+        const again = new AbortController();
+        const next = jobs.outcome(request("hang"), { signal: again.signal });
+        const left = assert.rejects(next, /again/);
+        await until("a second worker has the job", () => workers().length === 2);
+        again.abort(new Error("again"));
+        await left;
+      },
+      { abandonedMs: 50 },
+    );
+  });
+
+  it("leaves no process and no promise behind when it is closed", async () => {
+    let seen: Bench | undefined;
+    const refused: Promise<void>[] = [];
+    await benched(async (bench) => {
+      seen = bench;
+      for (const script of ["hang", "layers-end-hang", "layer0-wait"]) {
+        const outcome = bench.jobs.outcome(request(script, 1));
+        if (script === "layers-end-hang") await outcome;
+        else refused.push(assert.rejects(outcome, { code: "cancelled" }));
+      }
+      await until("all have a worker", () => bench.workers().length === 3);
+      await bench.jobs[Symbol.asyncDispose]();
+      noneLeft(bench);
+      await assert.rejects(bench.jobs.outcome(request("layers-end")), { code: "cancelled" });
+      const children = readFileSync(`/proc/self/task/${process.pid}/children`, "utf8");
+      assert.equal(children.trim(), "", "the spare worker is gone too");
+    });
+    await Promise.all(refused);
+    assert.equal(seen?.jobs.running, 0);
+  });
+});

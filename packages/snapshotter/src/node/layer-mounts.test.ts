@@ -1,0 +1,229 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { AppError, delay, sha256, silentLogger } from "@soci-ts/core";
+import type { ErofsLayerMount } from "../erofs-mount.ts";
+import type { Door } from "../mount-record.ts";
+import { temporary, until } from "../testing/temporary.ts";
+import { type LayerMounter, LayerMounts } from "./layer-mounts.ts";
+import { nodePaths } from "./node-paths.ts";
+import { placeNodeSlot, slotDirectory } from "./slot-files.ts";
+
+/** Mounts nothing, and notes what it is told; `gate` runs before each. */
+class FakeMounter implements LayerMounter {
+  readonly calls: string[] = [];
+  readonly mounts: ErofsLayerMount[] = [];
+  gate: (call: string) => Promise<void> = async () => {};
+
+  async mountErofs(layer: ErofsLayerMount): Promise<void> {
+    const call = `mount ${nameOf(layer.target)}`;
+    this.calls.push(call);
+    this.mounts.push(layer);
+    await this.gate(call);
+    this.calls.push(`${call} done`);
+  }
+
+  async unmount(target: string, options: { readonly detach?: boolean } = {}): Promise<void> {
+    assert.equal(options.detach, true);
+    const call = `unmount ${nameOf(target)}`;
+    this.calls.push(call);
+    await this.gate(call);
+    this.calls.push(`${call} done`);
+  }
+}
+
+function nameOf(target: string): string {
+  return target.slice(target.lastIndexOf("/") + 1);
+}
+
+interface Bench {
+  readonly mounts: LayerMounts;
+  readonly mounter: FakeMounter;
+  readonly at: (layer: number) => string;
+}
+
+/** Layers 1 and 2 are there; 2 uses both as devices, and was read whole. */
+async function benched(
+  test: (bench: Bench) => Promise<void>,
+  { door = "erofs", idleMs = 40 }: { readonly door?: Door; readonly idleMs?: number } = {},
+): Promise<void> {
+  await using scratch = await temporary();
+  const paths = nodePaths(scratch.path);
+  for (const path of [paths.slots, paths.mounts]) await mkdir(path);
+  const common = { mediaType: "x", sizeBytes: 1 };
+  const digest = sha256(Buffer.from("x"));
+  for (const layer of [1, 2]) {
+    const lazy = { indexPath: "", indexDigest: digest, headersPath: "", headersDigest: digest };
+    const data =
+      layer === 1
+        ? ({ kind: "lazy", ...common, ...lazy } as const)
+        : ({ kind: "streamed", ...common, diffId: digest } as const);
+    const deviceSlots = layer === 1 ? [1] : [2, 1];
+    const record = { layerDigest: digest, data, imagePath: "/image", deviceSlots };
+    const incoming = join(scratch.path, "incoming");
+    await placeNodeSlot(incoming, slotDirectory(paths.slots, layer), { record, source: null });
+  }
+  const mounter = new FakeMounter();
+  const mounts = new LayerMounts({ paths, door, mounter, idleMs, logger: silentLogger });
+  await test({ mounts, mounter, at: (layer) => join(paths.mounts, String(layer)) });
+}
+
+/** A gate that the test opens. */
+function gate(): { readonly wait: () => Promise<void>; readonly open: () => void } {
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { wait: () => opened, open };
+}
+
+describe("LayerMounts", () => {
+  it("mounts a layer once, whoever asks, and says where", async () => {
+    await benched(async ({ mounts, mounter, at }) => {
+      const asked = [mounts.mount([1, 2]), mounts.mount([2, 1, 1]), mounts.mount([])];
+      const [first, second, none] = await Promise.all(asked);
+      assert.deepEqual(first, [at(1), at(2)]);
+      assert.deepEqual(second, [at(2), at(1), at(1)]);
+      assert.deepEqual(none, []);
+      assert.equal(mounter.mounts.length, 2);
+      assert.deepEqual([...mounts.mounted].sort(), [1, 2]);
+      await mounts.mount([1]);
+      assert.equal(mounter.mounts.length, 2);
+    });
+  });
+
+  it("mounts the image with its devices in order, and reads ahead only in what is complete", async () => {
+    await benched(
+      async ({ mounts, mounter, at }) => {
+        await mounts.mount([1]);
+        await mounts.mount([2]);
+        const [first, second] = mounter.mounts;
+        assert.equal(nameOf(first?.source ?? ""), "m1");
+        assert.equal(first?.readAhead, "off");
+        assert.deepEqual(second?.devices.map(nameOf), ["d2", "d1"]);
+        assert.deepEqual(
+          [second?.target, second?.door, second?.readAhead],
+          [at(2), "loop", "kernel"],
+        );
+      },
+      { door: "loop" },
+    );
+  });
+
+  it("fails all who wait, unmounts what may have come to be, and tries again when it is asked to", async () => {
+    await benched(async ({ mounts, mounter, at }) => {
+      mounter.gate = async (call) => {
+        if (call === "mount 1") throw new AppError("deadline_exceeded", "not done after 1 ms");
+      };
+      const asked = [mounts.mount([1]), mounts.mount([2, 1])];
+      const failed = { code: "unavailable", message: /Cannot mount layer 1: not done/ };
+      await Promise.all(asked.map((it) => assert.rejects(it, failed)));
+      assert.equal(mounter.calls.filter((call) => call === "mount 1").length, 1);
+      assert.ok(mounter.calls.includes("unmount 1 done"));
+      assert.equal(existsSync(at(1)), false);
+      assert.deepEqual(mounts.mounted, [2]);
+      mounter.gate = async () => {};
+      assert.deepEqual(await mounts.mount([1]), [at(1)]);
+    });
+  });
+
+  it("forgets a mount that failed after all who asked had left", async () => {
+    await benched(async ({ mounts, mounter, at }) => {
+      const { wait, open } = gate();
+      mounter.gate = async () => {
+        await wait();
+        throw new AppError("unavailable", "the process that mounts ended");
+      };
+      const abort = new AbortController();
+      const left = assert.rejects(mounts.mount([1], { signal: abort.signal }), /left/);
+      await until("it is mounting", () => mounter.mounts.length === 1);
+      abort.abort(new Error("left"));
+      await left;
+      open();
+      await until("it has failed", () => mounts.mounted.length === 0);
+      mounter.gate = async () => {};
+      assert.deepEqual(await mounts.mount([1]), [at(1)]);
+    });
+  });
+
+  it("says that there is no such layer, through each door", async () => {
+    for (const door of ["erofs", "fuse"] as const) {
+      await benched(
+        async ({ mounts }) => {
+          await assert.rejects(mounts.mount([7]), { code: "unavailable", message: /layer 7/ });
+          await assert.rejects(mounts.mount([1, 7]), { code: "unavailable", message: /layer 7/ });
+        },
+        { door },
+      );
+    }
+  });
+
+  it("makes no mounts through the door fuse", async () => {
+    await benched(
+      async ({ mounts, mounter }) => {
+        assert.deepEqual((await mounts.mount([2, 1])).map(nameOf), ["t2", "t1"]);
+        assert.deepEqual(mounts.mounted, [2, 1]);
+        mounts.retain(new Set([1]));
+        assert.deepEqual(mounts.mounted, [1]);
+        await mounts.releaseIdle();
+        assert.deepEqual(mounter.calls, []);
+      },
+      { door: "fuse" },
+    );
+  });
+
+  it("releases what no snapshot has needed for a while, and nothing that was just asked for", async () => {
+    await benched(async ({ mounts, mounter, at }) => {
+      await mounts.mount([1, 2]);
+      await delay(80);
+      await mounts.releaseIdle();
+      assert.deepEqual([...mounts.mounted].sort(), [1, 2], "nothing was retained since");
+      mounts.retain(new Set([2]));
+      await mounts.releaseIdle();
+      assert.deepEqual([...mounts.mounted].sort(), [1, 2], "both were needed a moment ago");
+      await delay(80);
+      await mounts.releaseIdle();
+      assert.deepEqual(mounts.mounted, [2]);
+      assert.equal(existsSync(at(1)), false);
+      assert.ok(mounter.calls.includes("unmount 1 done"));
+      await mounts.release(1);
+      assert.equal(mounter.calls.filter((call) => call === "unmount 1").length, 1);
+    });
+  });
+
+  it("releases a layer that is being mounted when it is mounted", async () => {
+    await benched(async ({ mounts, mounter }) => {
+      const { wait, open } = gate();
+      mounter.gate = wait;
+      const mounting = mounts.mount([1]);
+      await until("it is mounting", () => mounter.mounts.length === 1);
+      const released = mounts.release(1);
+      open();
+      await Promise.all([mounting, released]);
+      const expected = ["mount 1", "mount 1 done", "unmount 1", "unmount 1 done"];
+      assert.deepEqual(mounter.calls, expected);
+      assert.deepEqual(mounts.mounted, []);
+    });
+  });
+
+  it("mounts a layer that is being released when it is released", async () => {
+    await benched(async ({ mounts, mounter, at }) => {
+      await mounts.mount([1]);
+      const { wait, open } = gate();
+      mounter.gate = wait;
+      const released = mounts.release(1);
+      await until("it is unmounting", () => mounter.calls.includes("unmount 1"));
+      const again = mounts.mount([1]);
+      const twice = mounts.release(2);
+      await delay(30);
+      assert.equal(mounter.mounts.length, 1);
+      open();
+      await Promise.all([released, twice]);
+      assert.deepEqual(await again, [at(1)]);
+      assert.deepEqual(mounter.calls.slice(-2), ["mount 1", "mount 1 done"]);
+      assert.ok(existsSync(at(1)));
+    });
+  });
+});
