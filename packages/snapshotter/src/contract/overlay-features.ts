@@ -12,8 +12,20 @@ export interface OverlayFeatures {
   readonly redirectDir: boolean;
   /** `metacopy=off`: the default of a kernel may be on, which would leave files without their content in a committed snapshot. */
   readonly metacopyOff: boolean;
-  /** `userxattr`: in a user namespace; excludes the two above. */
+  /**
+   * `xino=on`: a file of a lower layer on another file system keeps its inode number when it is written to, and all files show the overlay's
+   * device number.
+   */
+  readonly xinoOn: boolean;
+  /** `userxattr`: in a user namespace; excludes redirects and metacopy. */
   readonly userXattr: boolean;
+}
+
+/** What is wanted of overlayfs. */
+export interface WantedFeatures {
+  readonly userXattr: boolean;
+  /** For lower layers whose inode numbers have 32 bits, as EROFS's have. */
+  readonly xino: boolean;
 }
 
 const TARGET = "t";
@@ -26,12 +38,13 @@ const PARAMETERS = "/sys/module/overlay/parameters";
  */
 export async function probeOverlay(
   directory: string,
-  userXattr: boolean,
+  { userXattr, xino }: WantedFeatures,
 ): Promise<OverlayFeatures> {
   const listed: OverlayFeatures = {
     indexOff: existsSync(join(PARAMETERS, "index")),
     redirectDir: !userXattr && existsSync(join(PARAMETERS, "redirect_dir")),
     metacopyOff: !userXattr && existsSync(join(PARAMETERS, "metacopy")),
+    xinoOn: xino && existsSync(join(PARAMETERS, "xino_auto")),
     userXattr,
   };
   await clear(directory);
@@ -52,7 +65,13 @@ async function clear(directory: string): Promise<void> {
 async function tryMounts(directory: string, listed: OverlayFeatures): Promise<OverlayFeatures> {
   for (const name of ["l", "u", "w", TARGET])
     await mkdir(join(directory, name), { recursive: true });
-  const bare = { ...listed, indexOff: false, redirectDir: false, metacopyOff: false };
+  const bare = {
+    ...listed,
+    indexOff: false,
+    redirectDir: false,
+    metacopyOff: false,
+    xinoOn: false,
+  };
   const refusal = await refusalOf(directory, bare);
   if (refusal?.code === "permission_denied") return listed;
   if (refusal !== undefined) {
@@ -60,7 +79,7 @@ async function tryMounts(directory: string, listed: OverlayFeatures): Promise<Ov
     throw new AppError("failed_precondition", message, { cause: refusal });
   }
   let features = bare;
-  for (const name of ["indexOff", "metacopyOff", "redirectDir"] as const) {
+  for (const name of ["indexOff", "metacopyOff", "redirectDir", "xinoOn"] as const) {
     const more = { ...features, [name]: listed[name] };
     if (listed[name] && (await refusalOf(directory, more)) === undefined) features = more;
   }
@@ -103,6 +122,7 @@ export function overlayOptions(
   if (features.redirectDir)
     options.push(own === undefined ? "redirect_dir=follow" : "redirect_dir=on");
   if (features.metacopyOff) options.push("metacopy=off");
+  if (features.xinoOn) options.push("xino=on");
   if (own !== undefined) options.push(`workdir=${own.work}`, `upperdir=${own.content}`);
   options.push(`lowerdir=${lowers.join(":")}`);
   return options;

@@ -8,6 +8,7 @@ const FEATURES: OverlayFeatures = {
   indexOff: true,
   redirectDir: true,
   metacopyOff: true,
+  xinoOn: false,
   userXattr: false,
 };
 const OWN = { content: "/r/9/fs", work: "/r/9/work" };
@@ -61,6 +62,12 @@ test("snapshotMounts() stacks the rest, with the options that the kernel takes",
     "metacopy=off",
     "lowerdir=/l/2:/l/1",
   ]);
-  const none = { indexOff: false, redirectDir: false, metacopyOff: false, userXattr: true };
+  const none = {
+    indexOff: false,
+    redirectDir: false,
+    metacopyOff: false,
+    xinoOn: false,
+    userXattr: true,
+  };
   assert.deepEqual(options("active", ["/l/1"], none), ["userxattr", ...upper, "lowerdir=/l/1"]);
 });

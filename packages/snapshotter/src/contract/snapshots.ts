@@ -40,6 +40,8 @@ export interface SnapshotsOptions {
   readonly idMapped: IdMappedMounts;
   /** Mount with `userxattr`: in a user namespace. Renaming a directory of a lower layer then fails. */
   readonly userxattr: boolean;
+  /** Mount with `xino=on`: where lazy layers are EROFS mounts, whose inode numbers leave room for it. */
+  readonly xino: boolean;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -74,7 +76,10 @@ export async function openSnapshots(options: SnapshotsOptions): Promise<Snapshot
   const { root, database, layers, logger, metrics } = options;
   const metastore = new Metastore(database);
   const directories = await SnapshotDirectories.open(root);
-  const features = await probeOverlay(`${root}/probe`, options.userxattr);
+  const features = await probeOverlay(`${root}/probe`, {
+    userXattr: options.userxattr,
+    xino: options.xino,
+  });
   const mapped = new MappedLowers(options.idMapped);
   const workers = new TreeWorkers();
   const disposal = new Disposal({ directories, metastore, mapped, workers, logger });

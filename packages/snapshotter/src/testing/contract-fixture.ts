@@ -31,6 +31,7 @@ export async function openContract(
     layers,
     idMapped,
     userxattr: false,
+    xino: true,
     logger: silentLogger,
     metrics: silentMetrics,
     ...options,
