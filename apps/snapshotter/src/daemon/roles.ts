@@ -7,6 +7,7 @@ import {
   serveLayers,
   serveMount,
 } from "@soci-ts/snapshotter";
+import { matchTrust } from "@soci-ts/soci";
 import { createLogger } from "../logger.ts";
 import type { Session } from "../session.ts";
 import { holdRoot } from "./hold-root.ts";
@@ -44,7 +45,15 @@ export async function imageWorker(session: Session): Promise<void> {
   await using client = openRegistryClient(config, logger);
   const overlayXattrs = usesUserXattrs(config) ? "user" : "trusted";
   const wholeAtOnce = config.stream.maxLayersAtOnce;
-  await runImageWorker({ root, client, overlayXattrs, wholeAtOnce, lookupTimeoutMs, logger });
+  await runImageWorker({
+    root,
+    client,
+    policyOf: (repository) => matchTrust(config.trust, repository),
+    overlayXattrs,
+    wholeAtOnce,
+    lookupTimeoutMs,
+    logger,
+  });
 }
 
 /** One of the processes that make mounts; ends when its standard input does. */

@@ -1,7 +1,7 @@
 import { mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, type Digest, type IoOptions, type Logger, type Metrics } from "@soci-ts/core";
-import { parseReference } from "@soci-ts/oci";
+import { parseReference, type RepositoryName } from "@soci-ts/oci";
 import type { LayerOutcome, LayerRequest, NodeLayers, Usage } from "../contract/types.ts";
 import type { Door, JsonValue, SlotRecord } from "../mount-record.ts";
 import type { ServerCommand } from "../server-process.ts";
@@ -33,7 +33,7 @@ export interface NodeLayersOptions {
   /** Starts an image worker (`runImageWorker`). */
   readonly worker: ServerCommand;
   /** The trust policy for a repository, as text: what was chosen under another policy is chosen anew. */
-  readonly policyOf: (repository: string) => string;
+  readonly policyOf: (repository: RepositoryName) => string;
   readonly idleReleaseMs: number;
   readonly failureMemoryMs: number;
   readonly logger: Logger;
@@ -200,8 +200,8 @@ export class LazyNodeLayers implements NodeLayers {
 
   #useOf({ imageReference, manifestDigest, chainId }: UseParts): LayerUse {
     const { registry, repository: path } = parseReference(imageReference);
-    const repository = `${registry}/${path}`;
-    return { repository, manifestDigest, chainId, policy: this.#options.policyOf(repository) };
+    const policy = this.#options.policyOf({ registry, repository: path });
+    return { repository: `${registry}/${path}`, manifestDigest, chainId, policy };
   }
 
   async #take(report: LayerReport, below: readonly LayerOutcome[]): Promise<LayerOutcome> {
