@@ -46,14 +46,14 @@ export async function unmountBelow(folder: string): Promise<void> {
   }
 }
 
-/** Processes whose command line holds a text that no other command line has (such as a folder made for one test). */
-export async function processesNaming(text: string): Promise<number[]> {
+/** Processes whose command line, each word ended by a NUL, holds all of these texts (such as a folder made for one test). */
+export async function processesNaming(...texts: readonly string[]): Promise<number[]> {
   const found: number[] = [];
   for (const name of await readdir("/proc")) {
     const pid = Number(name);
     if (!Number.isInteger(pid) || pid === process.pid) continue;
     const line = await readFile(`/proc/${name}/cmdline`, "latin1").catch(() => ""); // ended
-    if (line.includes(text)) found.push(pid);
+    if (texts.every((text) => line.includes(text))) found.push(pid);
   }
   return found;
 }

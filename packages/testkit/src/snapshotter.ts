@@ -5,7 +5,12 @@ import { readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { makeProgramFolder, mountsBelow, removeProgramFolder } from "./leftovers.ts";
+import {
+  makeProgramFolder,
+  mountsBelow,
+  processesNaming,
+  removeProgramFolder,
+} from "./leftovers.ts";
 import { command, startChild, stopChild } from "./process.ts";
 
 const PROGRAM = fileURLToPath(
@@ -20,6 +25,8 @@ export interface RunningSnapshotter extends AsyncDisposable {
   readonly configFile: string;
   /** Kills the process that listens with SIGKILL, and starts another one. Its helpers are not touched. */
   crash(): Promise<void>;
+  /** Kills its helpers of a kind (`serve-layers`, …) with SIGKILL; how many that were. */
+  killHelpers(role: string): Promise<number>;
   /** Runs another command of the program (`status`, `explain`, …) against this daemon and answers its standard output. */
   run(...args: readonly string[]): Promise<string>;
   log(): Promise<string>;
@@ -64,6 +71,11 @@ export async function startSnapshotter(config: string): Promise<RunningSnapshott
       child.kill("SIGKILL");
       await gone;
       child = await start();
+    },
+    async killHelpers(role) {
+      const pids = await processesNaming(`--root\0${root}\0`, `\0${role}\0`);
+      for (const pid of pids) process.kill(pid, "SIGKILL");
+      return pids.length;
     },
     async [Symbol.asyncDispose]() {
       await run("drain").catch(() => undefined); // what is left is killed
