@@ -5,6 +5,15 @@ export interface IoOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Options of a read. */
+export interface ReadOptions extends IoOptions {
+  /**
+   * Memory that the bytes may be put into; then a view of it is returned. Whoever reads much gives the same memory again and again: fresh
+   * memory for each read makes the engine collect garbage all the time. It may still be written to after a read that failed.
+   */
+  readonly into?: Uint8Array | undefined;
+}
+
 /** Bytes that can be read at any offset. A medium implements this; everything else is functions over it. */
 export interface ByteSource {
   /** Length in bytes. */
@@ -13,7 +22,7 @@ export interface ByteSource {
    * Exactly `length` bytes from `offset`; the caller owns them.
    * @throws AppError `out_of_range` if the range is not wholly inside the source.
    */
-  readAt(offset: number, length: number, options?: IoOptions): Promise<Uint8Array>;
+  readAt(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array>;
 }
 
 /** A source over bytes in memory; reads are views, not copies. */

@@ -2,7 +2,13 @@ export { delay } from "./async/delay.ts";
 export { DisposeStack } from "./async/dispose-stack.ts";
 export { Semaphore } from "./async/semaphore.ts";
 export { abortable, SingleFlight } from "./async/single-flight.ts";
-export { type ByteSource, bytesSource, checkRange, type IoOptions } from "./byte-source.ts";
+export {
+  type ByteSource,
+  bytesSource,
+  checkRange,
+  type IoOptions,
+  type ReadOptions,
+} from "./byte-source.ts";
 export {
   type ByteString,
   byteStringBytes,

@@ -21,6 +21,8 @@ const NOTHING = new Uint8Array(0);
 /** How this mount was negotiated, as far as answers depend on it. */
 export interface AnswerOptions {
   readonly signal: AbortSignal;
+  /** Memory that the answer to a READ may be put into. */
+  readonly into?: Uint8Array | undefined;
   /** The kernel needs no OPEN: told so once (by ENOSYS), it never asks again. */
   readonly noOpen: boolean;
   /** The same for OPENDIR. */
@@ -45,7 +47,7 @@ export async function answerRequest(
     case "READLINK":
       return await handler.readLink(nodeId);
     case "READ":
-      return await answerRead(handler, request, options.signal);
+      return await answerRead(handler, request, options);
     case "READDIR":
     case "READDIRPLUS":
       return await answerReaddir(handler, request);
@@ -79,9 +81,10 @@ export async function answerRequest(
 async function answerRead(
   handler: FuseHandler,
   request: Extract<FuseRequest, { sizeBytes: number; offset: number }>,
-  signal: AbortSignal,
+  { signal, into }: AnswerOptions,
 ): Promise<Uint8Array> {
-  const bytes = await handler.read(request.nodeId, request.offset, request.sizeBytes, { signal });
+  const options = into === undefined ? { signal } : { signal, into };
+  const bytes = await handler.read(request.nodeId, request.offset, request.sizeBytes, options);
   // A longer answer than asked for is a fault of the handler: the kernel would refuse it and the reader hang.
   if (bytes.length > request.sizeBytes) throw new FuseError(EIO, "the handler read too much");
   return bytes;

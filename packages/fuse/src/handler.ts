@@ -1,4 +1,4 @@
-import type { ByteString, IoOptions } from "@soci-ts/core";
+import type { ByteString, ReadOptions } from "@soci-ts/core";
 
 /** What a node is. */
 export type FuseFileType = "reg" | "dir" | "symlink" | "char" | "block" | "fifo" | "socket";
@@ -45,9 +45,9 @@ export interface FuseHandler {
   readLink(nodeId: number): Awaitable<Uint8Array>;
   /**
    * Bytes of a regular file: `length` of them, fewer only where the file ends. The signal aborts when the reader was killed or the
-   * deadline is over; the reply does not wait for the method then.
+   * deadline is over; the reply does not wait for the method then. The bytes may be put into `options.into`; they are sent before it is used again.
    */
-  read(nodeId: number, offset: number, length: number, options: IoOptions): Awaitable<Uint8Array>;
+  read(nodeId: number, offset: number, length: number, options: ReadOptions): Awaitable<Uint8Array>;
   /** All names in a directory, in an order that does not change. Called again for each piece that the kernel asks for. */
   readDirectory(nodeId: number): Awaitable<readonly FuseDirectoryEntry[]>;
   /** The value of an extended attribute by its full name, or `undefined` if there is none. */

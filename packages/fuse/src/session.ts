@@ -7,6 +7,7 @@ import { errnoOf, FuseError, readErrnoOf } from "./errno.ts";
 import type { FuseHandler } from "./handler.ts";
 import { type Negotiated, negotiateInit } from "./init.ts";
 import { FUSE_NOTIFY_RESEND, type InitFlagName, REQUEST_BUFFER_BYTES } from "./protocol.ts";
+import { ReadBuffers } from "./read-buffers.ts";
 import { encodeInit, encodeNotification, encodeOutHeader } from "./reply.ts";
 import { decodeRequest, type FuseRequest, peekUnique } from "./request.ts";
 
@@ -54,6 +55,7 @@ export class FuseSession {
   readonly #options: FuseSessionOptions;
   /** Aborts reads that are being answered, by `unique`. */
   readonly #inFlight = new Map<bigint, AbortController>();
+  readonly #readBuffers = new ReadBuffers();
   #negotiated: Negotiated | undefined;
   #messages = 0;
 
@@ -171,13 +173,17 @@ export class FuseSession {
     const abort = new AbortController();
     const timer = request.kind === "READ" ? this.#startDeadline(abort) : undefined;
     this.#inFlight.set(request.unique, abort);
+    const into = request.kind === "READ" ? this.#readBuffers.take() : undefined;
     try {
       const answer = answerRequest(this.#handler, request, {
         signal: abort.signal,
+        into,
         noOpen: this.#has("NO_OPEN_SUPPORT"),
         noOpendir: this.#has("NO_OPENDIR_SUPPORT"),
       });
       this.#reply(request.unique, 0, await abortable(answer, abort.signal));
+      // Only now: a handler that was given up or failed may still be writing to it.
+      if (into !== undefined) this.#readBuffers.giveBack(into);
     } catch (error) {
       this.#reply(request.unique, this.#judge(request, error));
     } finally {

@@ -59,20 +59,23 @@ function pack(fields: readonly Field[]): Uint8Array {
   return bytes;
 }
 
+/** Deflate data in two pieces. */
+export interface AlignedDeflate {
+  /** A few bytes of our own making; none where the data begins on a byte border. */
+  readonly head: Uint8Array;
+  readonly rest: Uint8Array;
+}
+
 /**
  * Turns deflate data that begins with the high `bits` (1–7) bits of `compressed[0]` into data that begins on a byte border and
- * decodes to the same: inflate can't be told to begin inside a byte, but empty blocks can fill the byte up. Copies; for
- * `bits` = 0 it returns `compressed` itself.
+ * decodes to the same: inflate can't be told to begin inside a byte, but empty blocks can fill the byte up. Copies nothing: `rest` is a view.
  */
-export function alignToByte(compressed: Uint8Array, bits: number): Uint8Array {
+export function alignToByte(compressed: Uint8Array, bits: number): AlignedDeflate {
   const prefix = PREFIXES[bits];
-  if (bits === 0 || prefix === undefined) return compressed;
+  if (bits === 0 || prefix === undefined) return { head: new Uint8Array(0), rest: compressed };
+  const head = prefix.slice();
   const shared = prefix.length - 1;
-  const aligned = new Uint8Array(shared + compressed.length);
-  aligned.set(compressed, shared);
   const lowBits = (1 << (8 - bits)) - 1;
-  const high = (compressed[0] ?? 0) & ~lowBits;
-  aligned.set(prefix);
-  aligned[shared] = (prefix[shared] ?? 0) | high;
-  return aligned;
+  head[shared] = (prefix[shared] ?? 0) | ((compressed[0] ?? 0) & ~lowBits);
+  return { head, rest: compressed.subarray(1) };
 }

@@ -74,16 +74,17 @@ async function inflatePieces(
   compressed: Uint8Array,
   outputBytes: number,
 ): Promise<Uint8Array[]> {
-  const input = alignToByte(compressed, checkpoint.bits);
+  const { head, rest } = alignToByte(compressed, checkpoint.bits);
   const options = { dictionary: checkpoint.window, ...streamOptions(outputBytes) };
   const first = createInflateRaw(options);
-  const pieces = await drain(first, input, outputBytes);
+  if (head.length > 0) first.write(head);
+  const pieces = await drain(first, rest, outputBytes);
   const missing = outputBytes - lengthOf(pieces);
-  const nextMember = first.bytesWritten + TRAILER_BYTES;
-  if (missing <= 0 || nextMember >= input.length) return pieces;
+  const nextMember = first.bytesWritten - head.length + TRAILER_BYTES;
+  if (missing <= 0 || nextMember >= rest.length) return pieces;
   // The native side of gunzip goes from member to member by itself, which many tiny ones need.
-  const rest = createGunzip(streamOptions(missing));
-  pieces.push(...(await drain(rest, input.subarray(nextMember), missing)));
+  const others = createGunzip(streamOptions(missing));
+  pieces.push(...(await drain(others, rest.subarray(nextMember), missing)));
   return pieces;
 }
 

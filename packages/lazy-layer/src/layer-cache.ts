@@ -93,15 +93,19 @@ export class LayerCache {
     return true;
   }
 
-  /** The bytes of [start, end), checked; undefined if some are not (or no longer) to be had here. */
-  async read(start: number, end: number): Promise<Uint8Array | undefined> {
+  /**
+   * The bytes of [start, end), checked; undefined if some are not (or no longer) to be had here.
+   * @param into - used if it has room for all chunks that they lie in.
+   */
+  async read(start: number, end: number, into?: Uint8Array): Promise<Uint8Array | undefined> {
     const files = this.#files;
     if (files === undefined || !this.has(start, end)) return undefined;
     const chunks = [...this.#map.chunks(start, end)];
     const from = chunks[0]?.start ?? start;
     const to = chunks.at(-1)?.end ?? end;
     // Never handed out unless all of it was read.
-    const bytes = Buffer.allocUnsafeSlow(to - from);
+    const hasRoom = into !== undefined && into.length >= to - from;
+    const bytes = hasRoom ? into.subarray(0, to - from) : Buffer.allocUnsafeSlow(to - from);
     try {
       if (!(await readFully(files.data, bytes, from))) bytes.fill(0);
     } catch (error) {

@@ -6,9 +6,9 @@ import {
   type Digest,
   digestAlgorithm,
   digestHex,
-  type IoOptions,
   type Logger,
   type Metrics,
+  type ReadOptions,
   roundUp,
   silentLogger,
   silentMetrics,
@@ -118,14 +118,14 @@ class CachedLayer implements LazyLayer {
     this.#readAhead = new ReadAhead(parts.limits.maxReadAheadBytes);
   }
 
-  async readAt(offset: number, length: number, options: IoOptions = {}): Promise<Uint8Array> {
+  async readAt(offset: number, length: number, options: ReadOptions = {}): Promise<Uint8Array> {
     options.signal?.throwIfAborted();
     checkRange(this.size, offset, length);
     if (this.#closing !== undefined) {
       throw new AppError("cancelled", "Cannot read the layer: it is closed");
     }
     const end = Math.min(offset + length, this.#map.sizeBytes);
-    const read = this.#bytes(offset, end, options.signal);
+    const read = this.#bytes(offset, end, options);
     const bytes = read instanceof Promise ? await this.#tracked(read) : read;
     this.#bytesRead += length;
     this.#parts.metrics.count("soci_layer_read_bytes_total", length);
@@ -174,31 +174,30 @@ class CachedLayer implements LazyLayer {
     }
   }
 
-  #bytes(
-    start: number,
-    end: number,
-    signal: AbortSignal | undefined,
-  ): Promise<Uint8Array> | Uint8Array {
+  #bytes(start: number, end: number, options: ReadOptions): Promise<Uint8Array> | Uint8Array {
     if (start >= end) return new Uint8Array(0);
-    if (this.#parts.splitHeaders.isDone) return this.#read(start, end, signal);
-    return this.#readVerified(start, end, signal);
+    if (this.#parts.splitHeaders.isDone) return this.#read(start, end, options);
+    return this.#readVerified(start, end, options);
   }
 
   /** Reads, and before it the headers that nobody has looked at of files that are read. */
-  async #readVerified(start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
+  async #readVerified(start: number, end: number, options: ReadOptions): Promise<Uint8Array> {
     const { splitHeaders } = this.#parts;
-    await splitHeaders.verify(start, end, (from, to) => this.#read(from, to, signal));
-    return await this.#read(start, end, signal);
+    const { signal } = options;
+    await splitHeaders.verify(start, end, (from, to) => this.#read(from, to, { signal }));
+    return await this.#read(start, end, options);
   }
 
-  async #read(start: number, end: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  async #read(start: number, end: number, { signal, into }: ReadOptions): Promise<Uint8Array> {
     const { cache } = this.#parts;
     this.#planReadAhead(start, end);
-    const cached = await cache.read(start, end);
+    const cached = await cache.read(start, end, into);
     if (cached !== undefined) return cached;
     await cache.refresh(start, end);
     using deadline = readDeadline(this.#parts.limits.readTimeoutMs, signal);
-    const bytes = new Uint8Array(end - start);
+    const length = end - start;
+    const hasRoom = into !== undefined && into.length >= length;
+    const bytes = hasRoom ? into.subarray(0, length) : new Uint8Array(length);
     const pieces = [...this.#map.pieces(start, end)];
     await Promise.all(
       pieces.map(async (piece) => {

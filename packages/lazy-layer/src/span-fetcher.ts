@@ -12,6 +12,7 @@ import type { LayerCache } from "./layer-cache.ts";
 import type { LayerLimits } from "./limits.ts";
 import { inflateSpan, verifySpan } from "./open-span.ts";
 import { RangeReader } from "./range-reader.ts";
+import { SpanBuffers } from "./span-buffers.ts";
 import type { RangeBlob } from "./types.ts";
 import { UncachedSpans } from "./uncached-spans.ts";
 
@@ -78,6 +79,7 @@ export class SpanFetcher {
   readonly #options: SpanFetcherOptions;
   readonly #budget: ByteBudget;
   readonly #uncached: UncachedSpans;
+  readonly #buffers = new SpanBuffers();
   readonly #flights = new Map<number, Flight>();
   /** Flights without a request yet, in order of arrival. */
   readonly #pending = new Map<number, Flight>();
@@ -264,7 +266,7 @@ export class SpanFetcher {
     const [first, last] = [flights[0], flights.at(-1)];
     if (first === undefined || last === undefined) return;
     using reader = this.#openRange(first.span.compressedStart, last.span.compressedEnd, signal);
-    let previous: Uint8Array | undefined;
+    let lastByte: Uint8Array = new Uint8Array(0);
     let position = first.span.compressedStart;
     for (const flight of flights) {
       const { compressedStart, compressedEnd, uncompressedStart, uncompressedEnd } = flight.span;
@@ -274,13 +276,13 @@ export class SpanFetcher {
         signal,
       );
       try {
-        const compressed = new Uint8Array(sizeBytes);
+        const compressed = this.#buffers.take(sizeBytes);
         // Where a border lies inside a byte, both spans have that byte.
         const shared = position - compressedStart;
-        if (shared > 0) compressed.set(previous?.subarray(-shared) ?? []);
+        if (shared > 0) compressed.set(lastByte);
         await reader.fill(compressed.subarray(shared));
         position = compressedEnd;
-        previous = compressed;
+        lastByte = compressed.slice(-1);
         request.next += 1;
         finishing.push(this.#finish(flight, compressed, signal).finally(release));
       } catch (error) {
@@ -311,6 +313,8 @@ export class SpanFetcher {
     try {
       const verified = await this.#verified(flight, compressed, signal);
       const bytes = await inflateSpan(this.#options, at, verified);
+      // Uncompressed spans are views of it.
+      if (bytes.buffer !== compressed.buffer) this.#buffers.giveBack(compressed);
       flight.resolve(bytes);
       if (await this.#options.cache.writeSpan(at, bytes)) this.#uncached.delete(at);
       else this.#uncached.put(at, bytes);

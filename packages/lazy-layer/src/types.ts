@@ -1,4 +1,4 @@
-import type { ByteSource, IoOptions } from "@soci-ts/core";
+import type { ByteSource, IoOptions, ReadOptions } from "@soci-ts/core";
 
 /** A layer's blob in a registry (or elsewhere): read at an offset, and streamed by range. */
 export interface RangeBlob extends ByteSource {
@@ -41,11 +41,11 @@ export interface LayerStats {
  */
 export interface LazyLayer extends ByteSource, AsyncDisposable {
   /**
-   * Exactly `length` bytes from `offset`; the caller owns them.
+   * Exactly `length` bytes from `offset`; the caller owns them, and they lie in `options.into` if that has room for them and some more.
    * @throws AppError `out_of_range`; `data_loss` if the blob does not have the bytes that the index's digests name, with layer, span and
    * offset; `deadline_exceeded` if they did not arrive in time; what the blob threw; the signal's reason.
    */
-  readAt(offset: number, length: number, options?: IoOptions): Promise<Uint8Array>;
+  readAt(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array>;
   /** Counts since opening. */
   stats(): LayerStats;
   /** Stops what is being fetched and closes the cache. Reads in progress fail with `cancelled`. Idempotent. */

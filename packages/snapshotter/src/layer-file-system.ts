@@ -6,7 +6,7 @@ import {
   byteStringBytes,
   byteStringFromText,
   type Digest,
-  type IoOptions,
+  type ReadOptions,
   roundUp,
 } from "@soci-ts/core";
 import { type ErofsInode, ErofsReader } from "@soci-ts/erofs";
@@ -107,7 +107,7 @@ export class LayerFileSystem implements FuseHandler {
     nodeId: number,
     offset: number,
     length: number,
-    options: IoOptions,
+    options: ReadOptions,
   ): Promise<Uint8Array> {
     const meaning = this.#meaning(nodeId);
     switch (meaning.kind) {
@@ -189,7 +189,7 @@ export class LayerFileSystem implements FuseHandler {
     { slot, nid }: { readonly slot: number; readonly nid: number },
     offset: number,
     length: number,
-    options: IoOptions,
+    options: ReadOptions,
   ): Promise<Uint8Array> {
     const extent = (await this.#reader(slot)).extent(nid);
     const rest = extent === undefined ? 0 : Math.min(length, extent.sizeBytes - offset);
@@ -203,7 +203,7 @@ export class LayerFileSystem implements FuseHandler {
     slot: number,
     offset: number,
     length: number,
-    options: IoOptions,
+    options: ReadOptions,
   ): Promise<Uint8Array> {
     const { data, digest } = await this.#slot(slot);
     const present = Math.max(0, Math.min(length, data.size - offset));

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import {
   AppError,
   type ByteSource,
-  type IoOptions,
   type Logger,
   type Metrics,
+  type ReadOptions,
 } from "@soci-ts/core";
 import type { LayerSlot, LayerSlots } from "../layer-file-system.ts";
 import { readSealedImage } from "../metadata-images.ts";
@@ -162,7 +162,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     const readAt = async (
       offset: number,
       length: number,
-      options?: IoOptions,
+      options?: ReadOptions,
     ): Promise<Uint8Array> => {
       const open = this.#open.get(slot);
       if (open === undefined) return await source.readAt(offset, length, options);

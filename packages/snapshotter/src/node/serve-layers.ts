@@ -56,12 +56,13 @@ async function serve(options: ServeLayersOptions): Promise<void> {
     metrics,
     readTimeoutMs: readDeadlineMs,
   });
+  const negotiated = readNegotiated(paths);
   const session = new FuseSession({
     channel: deviceChannel(LAYER_SERVER_FUSE_FD),
     handler: new LayerFileSystem(slots),
     logger,
     readDeadlineMs,
-    negotiated: readNegotiated(paths),
+    negotiated,
     onNegotiated: (negotiated) => keepNegotiated(paths, negotiated),
   });
   await using _calls = await serveLocalCalls(
