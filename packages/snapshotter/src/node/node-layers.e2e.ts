@@ -4,7 +4,14 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { mount, unmount } from "@soci-ts/linux";
-import { buildTar, compareTrees, gzipLayer, hasProgram, scanTree, umociUnpack } from "@soci-ts/testkit";
+import {
+  buildTar,
+  compareTrees,
+  gzipLayer,
+  hasProgram,
+  scanTree,
+  umociUnpack,
+} from "@soci-ts/testkit";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
 import type { Door } from "../mount-record.ts";
 import { mountObstacle } from "../testing/fixture.ts";
@@ -89,104 +96,42 @@ describe("openNodeLayers()", { skip }, () => {
     });
   }
 
-  it("tells how each layer came to be, and where its index was", async () => {
+  it("goes on from what an earlier daemon left, and makes anew what is gone of it", async () => {
     await using node = await TestNode.open();
-    const layers = await node.layers("fuse");
-    const image = await images.push(await threeLayers(2), { indexed: true });
-    const [outcome] = await prepareAll(layers, image);
-    const [request] = image.requests;
-    assert.equal(outcome?.story.imageReference, image.reference);
-    assert.equal(outcome?.story.layerDigest, request?.layerDigest);
-    assert.equal(outcome?.story.indexOrigin, "referrers");
-    assert.match(outcome?.story.indexDigest ?? "", /^sha256:/);
-  });
-
-  it("leaves a broken layer to containerd, and no other one", async () => {
-    await using node = await TestNode.open();
-    const image = await images.push([
-      await fileLayer("a", { one: Buffer.from("1") }),
-      brokenLayer(),
-      gzipLayer(await buildTar([{ name: "b/three", content: "its directories are below" }])),
-      await fileLayer("b", { two: Buffer.from("2") }),
-    ]);
-    const layers = await node.layers("fuse");
-    const [bottom, broken, dependent, top] = await prepareAll(layers, image);
-    assert.equal(broken?.kind, "pull");
-    assert.deepEqual(broken && stepsOf(broken), ["index-", "stream-", "pull+"]);
-    assert.equal(dependent?.kind, "pull", "what its directories look like is not known");
-    const lazy = [bottom, top].flatMap((it) => it ?? []);
-    const [first, second] = await layers.mountLayers(numbersOf(lazy));
-    assert.deepEqual(await namesAt(first), ["", "a", "a/one"]);
-    assert.deepEqual(await namesAt(second), ["", "b", "b/two"]);
-  });
-
-  it("gives a layer that stands in the chain twice one number", async () => {
-    await using node = await TestNode.open();
+    const image = await images.push(await threeLayers(5), { indexed: true });
     const twice = await fileLayer("a", { one: Buffer.from("1") });
-    const image = await images.push([twice, await fileLayer("b", {}), twice], { indexed: true });
-    const layers = await node.layers("erofs");
-    const numbers = numbersOf(await prepareAll(layers, image));
-    assert.equal(numbers[0], numbers[2]);
-    assert.notEqual(numbers[0], numbers[1]);
-    await overlaid(node, await layers.mountLayers(numbers), async (target) => {
-      assert.deepEqual(await namesAt(target), ["", "a", "a/one", "b"]);
-    });
-  });
-
-  it("says why nothing is known of an image, at once while it remembers", async () => {
-    await using node = await TestNode.open();
-    const { requests } = await images.push(await threeLayers(), { host: "127.0.0.1:1" });
-    const layers = await node.layers("fuse");
-    for (const request of requests) {
-      const outcome = await layers.prepareLayer(request);
-      assert.equal(outcome.kind, "pull");
-      assert.deepEqual(stepsOf(outcome), ["index-", "pull+"]);
-    }
-    const [request] = requests as [LayerRequest];
-    const strange = await layers.prepareLayer({ ...request, imageReference: "NO REFERENCE" });
-    assert.equal(strange.kind, "pull");
-    const aborted = AbortSignal.abort(new Error("enough"));
-    const another = { ...request, imageReference: "127.0.0.1:1/other:v1" };
-    await assert.rejects(layers.prepareLayer(another, { signal: aborted }), /enough/);
-  });
-
-  it("gives two images at once that share layers the same numbers", async () => {
-    await using node = await TestNode.open();
-    const shared = await threeLayers(4);
-    const [one, two] = [await images.push(shared), await images.push(shared)];
-    const layers = await node.layers("fuse");
-    const outcomes = await Promise.all([prepareAll(layers, one), prepareAll(layers, two)]);
-    const [first = [], second = []] = outcomes.map(numbersOf);
-    assert.deepEqual(first, second);
-    assert.deepEqual(await layers.mountLayers(first), await layers.mountLayers(second));
-  });
-
-  it("knows an image of an earlier daemon without asking anybody", async () => {
-    await using node = await TestNode.open();
-    const image = await images.push(await threeLayers(5));
-    const first = await node.layers("fuse");
-    const numbers = numbersOf(await prepareAll(first, image));
-    await first[Symbol.asyncDispose]();
-    const worker = { argv: ["/bin/false"] as const, environment: {} };
-    const second = await node.layers("fuse", { worker });
-    assert.deepEqual(numbersOf(await prepareAll(second, image)), numbers);
-    await second[Symbol.asyncDispose]();
-    const third = await node.layers("fuse", { worker, policyOf: () => "another policy" });
-    assert.equal((await prepareAll(third, image))[0]?.kind, "pull");
-  });
-
-  it("makes a layer anew whose files are gone, under its number", async () => {
-    await using node = await TestNode.open();
-    const image = await images.push(await threeLayers(6), { indexed: true });
+    const doubled = await images.push([twice, await fileLayer("b", {}), twice]);
     const first = await node.layers("erofs");
     const numbers = numbersOf(await prepareAll(first, image));
+    const [bottom = 0, other = 0, top = 0] = numbersOf(await prepareAll(first, doubled));
+    assert.equal(bottom, top, "a layer that stands in the chain twice has one number");
+    const directories = await first.mountLayers([bottom, other, top]);
+    await overlaid(node, directories, async (target) => {
+      assert.deepEqual(await namesAt(target), ["", "a", "a/one", "b"]);
+    });
+    first.retain(new Set([bottom, other]));
     await first[Symbol.asyncDispose]();
+    const left = (): readonly number[] => nodeProcesses(node.root);
+    await until("keeper and server are left", () => left().length === 2);
+    assert.equal(nodeProcesses(node.root, "keeper").length, 1);
+    assert.deepEqual(await namesAt(directories[0]), ["", "a", "a/one"]);
+    const pids = left();
+
     await rm(join(node.paths.slots, String(numbers[0]), "index"));
     await rm(join(node.paths.slots, String(numbers[1])), { recursive: true });
     const second = await node.layers("erofs");
+    assert.deepEqual(
+      left().filter((pid) => pids.includes(pid)),
+      pids,
+    );
+    assert.deepEqual([...second.mounted].sort(), [bottom, other].sort());
+    assert.deepEqual(await second.mountLayers([bottom, other, top]), directories);
     assert.deepEqual(numbersOf(await prepareAll(second, image)), numbers);
-    const directories = await second.mountLayers(numbers);
-    assert.ok((await namesAt(directories[0])).includes("big"));
+    const [anew] = await second.mountLayers(numbers);
+    assert.ok((await namesAt(anew)).includes("big"));
+    second.retain(new Set());
+    await second[Symbol.asyncDispose]();
+    await node.isClean();
   });
 
   it("frees mounts, slots and caches of layers that no snapshot has", async () => {
@@ -213,44 +158,83 @@ describe("openNodeLayers()", { skip }, () => {
     assert.deepEqual(await layers.layerUsage(numbers[0] ?? 0), { sizeBytes: 0, inodes: 0 });
     const again = numbersOf(await prepareAll(layers, image));
     assert.ok(Math.min(...again) > Math.max(...numbers, kept), "numbers are never used again");
-    await layers.mountLayers(again);
-  });
-
-  it("keeps what was just promised, and what another layer needs", async () => {
-    await using node = await TestNode.open();
-    const image = await images.push(await threeLayers(8));
-    const layers = await node.layers("fuse");
-    layers.referencedBy(() => new Set());
-    const numbers = numbersOf(await prepareAll(layers, image));
+    const [bottom = 0, middle = 0] = again;
+    layers.referencedBy(() => new Set([kept, middle]));
     await until("the job ends", () => layers.runningJobs === 0);
     await layers.removeLayers([]);
-    assert.equal(readdirSync(node.paths.slots).length, 3, "they were promised");
-    const [bottom = 0, middle = 0] = numbers;
-    layers.referencedBy(() => new Set([middle]));
-    await layers.removeLayers(numbers);
-    const left = readdirSync(node.paths.slots).map(Number).sort();
-    assert.deepEqual(left, [bottom, middle], "a hard link of one is a file of the other");
+    assert.equal(readdirSync(node.paths.slots).length, 4, "they were promised a moment ago");
+    await layers.removeLayers(again);
+    const left = readdirSync(node.paths.slots).map(Number);
+    assert.deepEqual(
+      left.sort(),
+      [kept, bottom, middle].sort(),
+      "a file of one is a link to the other's",
+    );
+  });
+});
+
+describe("prepareLayer() of a node", { skip }, () => {
+  let images: TestImages;
+  let node: TestNode;
+  let layers: LazyNodeLayers;
+  before(async () => {
+    images = await TestImages.open();
+    node = await TestNode.open();
+    layers = await node.layers("fuse");
+  });
+  after(async () => {
+    await node[Symbol.asyncDispose]();
+    await images[Symbol.asyncDispose]();
   });
 
-  it("leaves keeper and server to go on where a snapshot needs a layer", async () => {
-    await using node = await TestNode.open();
-    const image = await images.push([await fileLayer("a", { one: Buffer.from("1") })]);
-    const layers = await node.layers("erofs");
-    const numbers = numbersOf(await prepareAll(layers, image));
-    const [directory] = await layers.mountLayers(numbers);
-    layers.retain(new Set(numbers));
-    await layers[Symbol.asyncDispose]();
-    assert.equal(nodeProcesses(node.root, "keeper").length, 1);
-    assert.equal(nodeProcesses(node.root, "serve-layers").length, 1);
-    assert.equal(nodeProcesses(node.root).length, 2);
-    assert.deepEqual(await namesAt(directory), ["", "a", "a/one"]);
-    const pids = nodeProcesses(node.root);
-    const next = await node.layers("erofs");
-    assert.deepEqual(nodeProcesses(node.root, "keeper"), pids.slice(0, 1));
-    assert.deepEqual(next.mounted, numbers);
-    next.retain(new Set());
-    await next[Symbol.asyncDispose]();
-    await node.isClean();
+  it("tells how each layer came to be, and where its index was", async () => {
+    const image = await images.push(await threeLayers(2), { indexed: true });
+    const [outcome] = await prepareAll(layers, image);
+    assert.equal(outcome?.story.imageReference, image.reference);
+    assert.equal(outcome?.story.layerDigest, image.requests[0]?.layerDigest);
+    assert.equal(outcome?.story.indexOrigin, "referrers");
+    assert.match(outcome?.story.indexDigest ?? "", /^sha256:/);
+  });
+
+  it("leaves a broken layer to containerd, and those only that depend on it", async () => {
+    const image = await images.push([
+      await fileLayer("a", { one: Buffer.from("1") }),
+      brokenLayer(),
+      gzipLayer(await buildTar([{ name: "b/three", content: "its directories are below" }])),
+      await fileLayer("b", { two: Buffer.from("2") }),
+    ]);
+    const [bottom, broken, dependent, top] = await prepareAll(layers, image);
+    assert.equal(broken?.kind, "pull");
+    assert.deepEqual(broken && stepsOf(broken), ["index-", "stream-", "pull+"]);
+    assert.equal(dependent?.kind, "pull", "what its directories look like is not known");
+    const lazy = [bottom, top].flatMap((it) => it ?? []);
+    const [first, second] = await layers.mountLayers(numbersOf(lazy));
+    assert.deepEqual(await namesAt(first), ["", "a", "a/one"]);
+    assert.deepEqual(await namesAt(second), ["", "b", "b/two"]);
+  });
+
+  it("says why nothing is known of an image", async () => {
+    const { requests } = await images.push(await threeLayers(3), { host: "127.0.0.1:1" });
+    for (const request of requests) {
+      const outcome = await layers.prepareLayer(request);
+      assert.equal(outcome.kind, "pull");
+      assert.deepEqual(stepsOf(outcome), ["index-", "pull+"]);
+    }
+    const [request] = requests as [LayerRequest];
+    const strange = await layers.prepareLayer({ ...request, imageReference: "NO REFERENCE" });
+    assert.equal(strange.kind, "pull");
+    const signal = AbortSignal.abort(new Error("enough"));
+    const another = { ...request, imageReference: "127.0.0.1:1/other:v1" };
+    await assert.rejects(layers.prepareLayer(another, { signal }), /enough/);
+  });
+
+  it("gives two images at once that share layers the same numbers", async () => {
+    const shared = await threeLayers(4);
+    const [one, two] = [await images.push(shared), await images.push(shared)];
+    const outcomes = await Promise.all([prepareAll(layers, one), prepareAll(layers, two)]);
+    const [first = [], second = []] = outcomes.map(numbersOf);
+    assert.deepEqual(first, second);
+    assert.deepEqual(await layers.mountLayers(first), await layers.mountLayers(second));
   });
 });
 

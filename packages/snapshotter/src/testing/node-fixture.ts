@@ -18,7 +18,7 @@ import {
 } from "@soci-ts/testkit";
 import type { LayerRequest } from "../contract/types.ts";
 import type { Door } from "../mount-record.ts";
-import { type LazyNodeLayers, type NodeLayersOptions } from "../node/node-layers.ts";
+import type { LazyNodeLayers, NodeLayersOptions } from "../node/node-layers.ts";
 import { type NodePaths, nodePaths } from "../node/node-paths.ts";
 import { nodeProcesses, openTestLayers } from "./node-processes.ts";
 import { until } from "./temporary.ts";

@@ -1,11 +1,5 @@
 import { createHash } from "node:crypto";
-import {
-  type BuiltLayerBlob,
-  buildTar,
-  gzipLayer,
-  layerOf,
-  seededBytes,
-} from "@soci-ts/testkit";
+import { type BuiltLayerBlob, buildTar, gzipLayer, layerOf, seededBytes } from "@soci-ts/testkit";
 
 /** Three layers that hide, replace and link what is below, and (as umoci writes them) leave parent directories out. */
 export async function threeLayers(seed = 1): Promise<readonly BuiltLayerBlob[]> {

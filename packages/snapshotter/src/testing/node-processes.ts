@@ -4,7 +4,11 @@ import { DisposeStack, silentLogger, silentMetrics } from "@soci-ts/core";
 import type { NodeLayers } from "../contract/types.ts";
 import type { Door } from "../mount-record.ts";
 import { startMountHelper } from "../node/mount-helper.ts";
-import { type LazyNodeLayers, type NodeLayersOptions, openNodeLayers } from "../node/node-layers.ts";
+import {
+  type LazyNodeLayers,
+  type NodeLayersOptions,
+  openNodeLayers,
+} from "../node/node-layers.ts";
 import type { ServerCommand } from "../server-process.ts";
 
 /** What the node's processes are started as. */
@@ -23,7 +27,6 @@ export function nodeCommand(
     environment: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
   };
 }
-
 
 /** Opens a node's layers with the processes of {@link nodeCommand}; what is returned closes its mount helper, too. */
 export async function openTestLayers(
