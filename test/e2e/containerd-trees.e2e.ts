@@ -69,7 +69,7 @@ describe("containerd's mounts show the unpacked tree", { skip, timeout: 900_000 
   before(async () => {
     work = await mkdtemp(join(tmpdir(), "soci-ctrees-"));
     registry = await startEmbeddedRegistry();
-    await publish(registry.host, [PAUSE], undefined);
+    await publish(registry.host, [{ image: PAUSE }], undefined);
     for (const image of IMAGES) await publishTree(image);
   });
 

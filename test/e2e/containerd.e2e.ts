@@ -9,6 +9,7 @@ import {
   type FaultProxy,
   freePort,
   type RunningRegistry,
+  readLayoutBlob,
   snapshotterMounts,
   startDockerRegistry,
   startFaultProxy,
@@ -21,9 +22,9 @@ import {
   REGISTRY,
   startLazyNode,
 } from "./node-fixture.ts";
-import { imageLayout, PAUSE, SMALL_IMAGES } from "./node-images.ts";
+import { imageLayout, type NodeImage, PAUSE, SMALL_IMAGES } from "./node-images.ts";
 import { type Pod, startPod } from "./node-pod.ts";
-import { pullWithLabels } from "./node-pull.ts";
+import { chainIdOf, diffIdsOf, pullWithLabels } from "./node-pull.ts";
 
 const DOORS: readonly Door[] = ["erofs", "loop", "fuse"];
 const { python, nginx } = SMALL_IMAGES;
@@ -40,8 +41,11 @@ describe("containerd starts images lazily", { skip, timeout: 900_000 }, () => {
   before(async () => {
     work = await mkdtemp(join(tmpdir(), "soci-containerd-"));
     registry = await startDockerRegistry();
-    await publish(registry.host, [PAUSE, nginx], undefined);
-    await publish(registry.host, [python], { store: join(work, "builder"), minLayerBytes: 0 });
+    await publish(registry.host, [{ image: PAUSE }, { image: nginx }], undefined);
+    await publish(registry.host, [{ image: python }], {
+      store: join(work, "builder"),
+      minLayerBytes: 0,
+    });
   });
 
   after(async () => {
@@ -141,10 +145,42 @@ describe("containerd starts images lazily", { skip, timeout: 900_000 }, () => {
               assert.ok(!content.includes(digest), `${digest} is in containerd`);
           }));
 
-        test("an image that was deleted can be pulled again", () =>
+        test("in a user namespace files have the owners that they have in the image", () =>
+          lazy.watched(async () => {
+            const map = [
+              "--uidmap",
+              "0:100000:65536",
+              "--gidmap",
+              "0:100000:65536",
+              "--remap-labels",
+            ];
+            const run = [
+              "run",
+              "--rm",
+              ...map,
+              "--snapshotter",
+              lazy.node.snapshotter,
+              PYTHON,
+              "mapped",
+            ];
+            const line =
+              "touch /app/mine && stat -c %u:%g:%n /app/hello.py /app/mine && cat /proc/self/uid_map";
+            const output = await lazy.node.ctr("second", ...run, "/bin/sh", "-c", line);
+            assert.deepEqual(output.trim().split(/\s+/), [
+              ...["0:0:/app/hello.py", "0:0:/app/mine"],
+              ...["0", "100000", "65536"],
+            ]);
+          }));
+
+        test("an image that was deleted is gone, and can be pulled again", () =>
           lazy.watched(async () => {
             await lazy.node.ctr("second", "images", "rm", "--sync", PYTHON);
             await pod.removeImage(PYTHON);
+            for (const namespace of ["second", "k8s.io"]) {
+              const command = ["snapshots", "--snapshotter", lazy.node.snapshotter, "ls"];
+              const left = await lazy.node.ctr(namespace, ...command);
+              assert.ok(!left.includes(await chainIdOfImage(python)), left);
+            }
             await pod.pull(PYTHON);
             const container = await pod.create(PYTHON, python.command);
             await container.start();
@@ -161,9 +197,14 @@ function nginxConfig(port: number): string {
   return `daemon off; user root; pid /run/nginx.pid; error_log stderr; events {} http { access_log off; ${server} }`;
 }
 
-async function compressedBytes(image: (typeof SMALL_IMAGES)["python"]): Promise<number> {
+async function compressedBytes(image: NodeImage): Promise<number> {
   const { layers } = await imageLayout(image);
   return layers.reduce((sum, { size }) => sum + size, 0);
+}
+
+async function chainIdOfImage(image: NodeImage): Promise<string> {
+  const { directory, config } = await imageLayout(image);
+  return chainIdOf(diffIdsOf(Buffer.from(await readLayoutBlob(directory, config.digest))));
 }
 
 /** Layers are in the kernel by the door that was asked for. */

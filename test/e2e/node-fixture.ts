@@ -108,18 +108,23 @@ function lazyNode(
   };
 }
 
-/** Pushes images of the tests to a registry, under their names and the tag `v1`; `indexed` ones with a SOCI index beside them. */
+/** An image, and the repository that it goes to; the image's name if it is not said. */
+export interface Published {
+  readonly image: NodeImage;
+  readonly repository?: string;
+}
+
+/** Pushes images to a registry, under the tag `v1`; with a SOCI index beside each of them if `index` says so. */
 export async function publish(
   host: string,
-  images: readonly NodeImage[],
-  index: { readonly store: string; readonly minLayerBytes: number } | undefined,
+  images: readonly Published[],
+  index: { readonly store: string; readonly minLayerBytes: number | undefined } | undefined,
 ): Promise<void> {
-  for (const image of images) {
-    const layout = await imageLayout(image);
-    await pushLayout(layout, host, image.name, "v1");
+  for (const { image, repository = image.name } of images) {
+    await pushLayout(await imageLayout(image), host, repository, "v1");
     if (index === undefined) continue;
-    const reference = `${host}/${image.name}:v1`;
-    const least = ["--min-layer-size", String(index.minLayerBytes)];
-    await soci({ root: index.store }, "create", "--push", ...least, reference);
+    const { store, minLayerBytes } = index;
+    const least = minLayerBytes === undefined ? [] : ["--min-layer-size", String(minLayerBytes)];
+    await soci({ root: store }, "create", "--push", ...least, `${host}/${repository}:v1`);
   }
 }

@@ -104,7 +104,7 @@ function podContainer(
       });
     },
     async exec(...cmd) {
-      const answer = await runtime.execSync({ containerId, cmd, timeout: 60 });
+      const answer = await runtime.execSync({ containerId, cmd, timeout: 200 }, LONG);
       return { exitCode: answer.exitCode, output: String(answer.stdout) + String(answer.stderr) };
     },
     async remove() {

@@ -178,7 +178,8 @@ function describe(mediaType: string, bytes: Buffer): Descriptor {
   return { mediaType, digest: sha256(bytes), size: bytes.length };
 }
 
-function diffIdsOf(config: Buffer): readonly string[] {
+/** The diffIDs that an image's config names, bottom first. */
+export function diffIdsOf(config: Buffer): readonly string[] {
   const parsed = JSON.parse(config.toString()) as { rootfs: { diff_ids: readonly string[] } };
   return parsed.rootfs.diff_ids;
 }

@@ -12,23 +12,25 @@ export interface SnapshotName {
   readonly chainId: string;
 }
 
-/** Mounts a view of a snapshot, does something with its directory, and takes the view away. */
-export async function withView<T>(
+/** Mounts a view of a snapshot, or a container's writable one on top of it, does something with its directory, and takes it away. */
+export async function withMounted<T>(
   node: ContainerdNode,
-  { namespace, snapshotter, chainId }: SnapshotName,
+  { namespace, snapshotter, chainId, kind = "view" }: SnapshotName & { kind?: "view" | "active" },
   work: (directory: string) => Promise<T>,
 ): Promise<T> {
   await using containerd = openContainerd(node.socket, { namespace });
-  const key = `view-${randomUUID()}`;
+  const { snapshots } = containerd;
+  const key = `${kind}-${randomUUID()}`;
   const target = join(node.root, "work", key);
   await mkdir(target);
-  const { mounts } = await containerd.snapshots.view({ snapshotter, key, parent: chainId });
+  const request = { snapshotter, key, parent: chainId };
+  const { mounts } = await (kind === "view" ? snapshots.view(request) : snapshots.prepare(request));
   try {
     await mountAll(mounts, target);
     return await work(target);
   } finally {
     await command("umount", ["-R", target]).catch(() => undefined); // it was not mounted
-    await containerd.snapshots.remove({ snapshotter, key });
+    await snapshots.remove({ snapshotter, key });
   }
 }
 
@@ -37,7 +39,7 @@ export async function scanSnapshot(
   node: ContainerdNode,
   snapshot: SnapshotName,
 ): Promise<TreeEntry[]> {
-  const entries = await withView(node, snapshot, scanTree);
+  const entries = await withMounted(node, snapshot, scanTree);
   return entries.filter(({ type, rdev }) => !(type === "char" && rdev === "0"));
 }
 

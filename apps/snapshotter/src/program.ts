@@ -54,7 +54,7 @@ function addDaemonCommands(program: Command, runner: Runner): void {
     .addHelpText("after", example("soci-snapshotter status"))
     .action(async () =>
       runner(async (session) => {
-        await using control = (await slots()).controlClient(session.config());
+        await using control = await (await slots()).controlClient(session.config());
         return (await import("./commands/status.ts")).statusReport(await control.status());
       }),
     );
@@ -68,7 +68,7 @@ function addDaemonCommands(program: Command, runner: Runner): void {
     .addHelpText("after", example("soci-snapshotter explain registry.example/app:v1"))
     .action(async (subject: string) =>
       runner(async (session) => {
-        await using control = (await slots()).controlClient(session.config());
+        await using control = await (await slots()).controlClient(session.config());
         const document = await control.explain(subject);
         return (await import("./commands/explain.ts")).explainReport(document);
       }),
@@ -104,7 +104,7 @@ function addDaemonCommands(program: Command, runner: Runner): void {
     .addHelpText("after", example("soci-snapshotter drain"))
     .action(async () =>
       runner(async (session) => {
-        await using control = (await slots()).controlClient(session.config());
+        await using control = await (await slots()).controlClient(session.config());
         const { left } = await control.drain();
         const text = left.length === 0 ? "drained" : `still in use, and left:\n${left.join("\n")}`;
         return {

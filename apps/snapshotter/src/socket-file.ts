@@ -3,7 +3,7 @@ import type { BigIntStats } from "node:fs";
 import { chmod, link, lstat, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { connect, type Server } from "node:net";
 import { dirname, join } from "node:path";
-import { checkSocketPath } from "@soci-ts/containerd-api";
+import { checkSocketPath } from "@soci-ts/containerd-api/socket-path";
 import { AppError } from "@soci-ts/core";
 
 /** Which file a socket is: its device and inode. */

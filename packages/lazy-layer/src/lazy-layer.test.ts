@@ -208,12 +208,13 @@ test("a read has a deadline of its own, and others that wait go on", async (t) =
   await checkRead(layer, LAYER.truth, 0, 10);
 });
 
-test("wrong bytes are fetched once more, and are never data", async (t) => {
+test("wrong bytes are fetched once more, from elsewhere if it can be, and are never data", async (t) => {
   const { layer, blob } = await open(t);
   const [, span] = LAYER.index.spans;
   answersInOrder(blob, [flippedAnswer(77)]);
   await checkRead(layer, LAYER.truth, span!.uncompressedStart, 300_000);
   assert.equal(blob.seen.length, 2);
+  assert.equal(blob.distrusted, 1);
   assert.deepEqual(
     [blob.seen[1]!.start, blob.seen[1]!.end],
     [span!.compressedStart, span!.compressedEnd],

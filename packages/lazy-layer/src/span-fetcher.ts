@@ -336,6 +336,7 @@ export class SpanFetcher {
         reason: AppError.from(error).message,
       });
     }
+    this.#options.blob.distrust?.();
     const { compressedStart, compressedEnd } = flight.span;
     using reader = this.#openRange(compressedStart, compressedEnd, signal);
     const again = new Uint8Array(compressedEnd - compressedStart);

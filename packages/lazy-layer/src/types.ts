@@ -7,6 +7,8 @@ export interface RangeBlob extends ByteSource {
    * the signal aborts or the loop over it is left.
    */
   stream(start: number, end: number, options?: IoOptions): AsyncIterable<Uint8Array>;
+  /** Says that bytes read before were not the blob's: the next are had from elsewhere, if there is an elsewhere. */
+  distrust?(): void;
 }
 
 /** What a layer has done since it was opened. */

@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import { constants } from "node:os";
 
 /** What a system call answered: a value, and errno 0; or the errno it failed with. */
 export interface CallResult {
@@ -67,8 +68,12 @@ function bindCalls(koffi: Koffi): Libc {
   const bind = (prototype: string): ((...args: readonly KoffiValue[]) => CallResult) => {
     const call = process.func(prototype);
     return (...args) => {
-      const value = call(...args);
-      return { value, errno: value < 0 ? koffi.errno() : 0 };
+      for (;;) {
+        const value = call(...args);
+        const errno = value < 0 ? koffi.errno() : 0;
+        // A lookup in a FUSE file system gives up when a signal comes, such as that of a child's end. Nothing has been done then.
+        if (errno !== constants.errno.EINTR) return { value, errno };
+      }
     };
   };
   const mount = bind(

@@ -7,6 +7,7 @@ export {
   mount,
   type UnmountOptions,
   unmount,
+  unmountInChild,
 } from "./mount.ts";
 export type { MountFlag } from "./mount-flags.ts";
 export { findMount, findMountOf, type MountInfo, readMountTable } from "./mount-table.ts";

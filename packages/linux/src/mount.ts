@@ -55,7 +55,7 @@ export interface UnmountOptions {
  */
 export async function unmount(target: string, options: UnmountOptions = {}): Promise<void> {
   const libc = loadLibc();
-  if (libc === undefined) return await unmountByChild(target, options);
+  if (libc === undefined) return await unmountInChild(target, options);
   const errno = libc.umount2(target, options.detach === true ? MNT_DETACH : 0);
   if (errno !== 0)
     throw systemError(`unmount "${target}"`, errnoName(errno), UNMOUNT_HINTS[errnoName(errno)]);
@@ -92,7 +92,11 @@ async function mountByChild(request: MountRequest, data: string): Promise<void> 
     throw toolError(`mount ${request.type} on "${request.target}"`, failure);
 }
 
-async function unmountByChild(target: string, options: UnmountOptions): Promise<void> {
+/**
+ * {@link unmount} by umount(8): the last user of a file system waits for all reads in flight, which nothing can interrupt, and this way a child does.
+ * @throws AppError as {@link unmount}.
+ */
+export async function unmountInChild(target: string, options: UnmountOptions = {}): Promise<void> {
   const args = ["-i", "-n", ...(options.detach === true ? ["-l"] : []), "--", target];
   const { failure } = await runTool("umount", args);
   if (failure !== undefined) throw toolError(`unmount "${target}"`, failure);

@@ -8,14 +8,14 @@ import {
 import type { Descriptor } from "@soci-ts/oci";
 import { headerValue } from "./headers.ts";
 import type { RegistryHost } from "./registry-host.ts";
-import type { RegistryBlob } from "./remote-blob.ts";
+import type { RemoteBlob } from "./remote-blob.ts";
 
 /** Content that comes with another digest than asked for is fetched this often; it may have been damaged on the way. */
 const DIGEST_ATTEMPTS = 2;
 
 /** A blob whole, its size and digest checked. */
 export async function fetchBlob(
-  blob: RegistryBlob,
+  blob: RemoteBlob,
   descriptor: Descriptor,
   options: IoOptions & { readonly maxBytes: number },
 ): Promise<Uint8Array> {

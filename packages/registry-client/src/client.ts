@@ -135,10 +135,6 @@ export class RegistryClient implements AsyncDisposable {
 
   /** A blob to be read by ranges; nothing is sent until it is read. Its bytes are not verified. */
   openBlob(name: RepositoryName, descriptor: Descriptor): RemoteBlob {
-    return this.#openBlob(name, descriptor);
-  }
-
-  #openBlob(name: RepositoryName, descriptor: Descriptor): RegistryBlob {
     const { transport, retry, logger, metrics } = this.#deps;
     return new RegistryBlob(name.repository, descriptor, {
       registry: this.#registry(name.registry),
@@ -159,7 +155,7 @@ export class RegistryClient implements AsyncDisposable {
     descriptor: Descriptor,
     options: IoOptions & { readonly maxBytes: number },
   ): Promise<Uint8Array> {
-    return fetchBlob(this.#openBlob(name, descriptor), descriptor, options);
+    return fetchBlob(this.openBlob(name, descriptor), descriptor, options);
   }
 
   /** True if the repository has the blob. */

@@ -24,7 +24,7 @@ export class HostTour {
   ) {
     this.#hosts = hosts;
     const rank = (host: RegistryHost): number => {
-      if (host.restReason !== undefined) return 3;
+      if (host.rest.reason !== undefined) return 3;
       if (host === order.last) return 2;
       return host === order.first ? 0 : 1;
     };
@@ -34,7 +34,7 @@ export class HostTour {
   /** The next host to ask; undefined if there is none left. */
   next(): RegistryHost | undefined {
     for (let host = this.#left.shift(); host !== undefined; host = this.#left.shift()) {
-      const reason = host.restReason;
+      const reason = host.rest.reason;
       if (reason === undefined || !this.#hasAnswer) return host;
       this.#failures.set(host, reason);
       this.#hasPassedOver = true;
@@ -45,14 +45,14 @@ export class HostTour {
   /** Takes note that a host has answered that it has nothing. */
   noteNothing(host: RegistryHost): void {
     this.#hasAnswer = true;
-    host.noteSuccess();
+    host.rest.noteSuccess();
   }
 
   /** Takes note of a host's failure. */
   noteFailure(host: RegistryHost, error: unknown): void {
     this.#failures.set(host, error);
     if (error instanceof RegistryError && !isTransient(error, "always")) this.#hasAnswer = true;
-    if (this.#hosts.length > 1) host.noteFailure(error);
+    if (this.#hosts.length > 1) host.rest.noteFailure(error);
   }
 
   /** False if asking all of them again would ask only those that have answered. */

@@ -1,14 +1,15 @@
-import { AppError, abortable, type Logger, type Metrics, Semaphore } from "@soci-ts/core";
+import { abortable, type Logger, type Metrics, Semaphore } from "@soci-ts/core";
 import type { Dispatcher } from "undici";
 import { type Authorization, Authorizer, type AuthScope } from "./authorizer.ts";
 import { discardBody, readBody } from "./body.ts";
 import type { CredentialSource } from "./credentials.ts";
-import { parseSpecErrors, RegistryError, TransportError } from "./errors.ts";
+import { parseSpecErrors, RegistryError } from "./errors.ts";
 import { headerValue, parseRetryAfter } from "./headers.ts";
+import { HostRest } from "./host-rest.ts";
 import { ALL_CAPABILITIES, type HostConfig, type HostConnection } from "./hosts.ts";
 import { ERROR_BODY_LIMIT_BYTES, MAX_LOGINS, MAX_REDIRECTS } from "./limits.ts";
-import { isLoopbackHost } from "./proxy.ts";
 import { type Redactor, shownUrl } from "./redact.ts";
+import { checkTarget, redirectError, redirectTarget } from "./redirects.ts";
 import { Backoff, type Repeatable, type RetryPolicy } from "./retry.ts";
 import { chooseScheme, type PlainHttp } from "./scheme.ts";
 import type { Transport, WireResponse } from "./transport.ts";
@@ -54,9 +55,6 @@ export const OWN_SERVER: HostConfig = {
   connection: undefined,
 };
 
-/** How long a host that failed as a whole is asked only when nobody else answers, in milliseconds. */
-const HOST_REST_MS = 30_000;
-
 /** A host's place in its registry. */
 export interface RegistryHostOptions {
   /** The registry's name, as in references. */
@@ -74,6 +72,8 @@ export class RegistryHost {
   /** The registry's name. */
   readonly name: string;
   readonly config: HostConfig;
+  /** Whether it is better left alone for now. */
+  readonly rest: HostRest;
   readonly #deps: RegistryHostDeps;
   readonly #retry: RetryPolicy;
   readonly #auth: Authorizer;
@@ -81,7 +81,6 @@ export class RegistryHost {
   /** For places that the host leads to: they do not see its client certificates. */
   readonly #elsewhere: HostConnection | undefined;
   #base: Promise<URL> | undefined;
-  #rest: { readonly untilMs: number; readonly error: unknown } | undefined;
 
   constructor(options: RegistryHostOptions, deps: RegistryHostDeps) {
     const { registry, config } = options;
@@ -92,6 +91,7 @@ export class RegistryHost {
     this.#permits = new Semaphore(deps.maxConcurrency);
     const { connection } = config;
     this.#elsewhere = connection && withoutClient(connection);
+    this.rest = new HostRest({ registry, host: this.shownName }, deps);
     const { transport, redactor, userAgent } = deps;
     for (const value of Object.values(config.headers)) redactor.add(value);
     const clientId = userAgent.split("/", 1)[0] || "soci-ts";
@@ -114,36 +114,6 @@ export class RegistryHost {
   get #isProxy(): boolean {
     const isNamed = this.shownName === this.name || this.shownName === API_HOSTS.get(this.name);
     return !isNamed;
-  }
-
-  /** Why the host is left alone for now; undefined if it isn't. */
-  get restReason(): unknown {
-    if (this.#rest !== undefined && this.#rest.untilMs <= Date.now()) this.#rest = undefined;
-    return this.#rest?.error;
-  }
-
-  /** Takes note that the host as a whole answered. */
-  noteSuccess(): void {
-    this.#rest = undefined;
-  }
-
-  /** Takes note of a failure, after which another host is asked; one that is the host's and not the request's makes the host rest. */
-  noteFailure(error: unknown): void {
-    const { logger, metrics } = this.#deps;
-    const fields = {
-      registry: this.name,
-      host: this.shownName,
-      why: AppError.from(error).message,
-    };
-    if (!isHostFailure(error)) {
-      logger.debug("registry host passed over", fields);
-      return;
-    }
-    metrics.count("soci_registry_host_failures_total");
-    if (this.restReason === undefined) {
-      logger.warn("registry host is left alone for now", { ...fields, forMs: HOST_REST_MS });
-    }
-    this.#rest = { untilMs: Date.now() + HOST_REST_MS, error };
   }
 
   /** Where it is: `https://host[:port]/`. */
@@ -334,28 +304,14 @@ export class RegistryHost {
       if (next === undefined) return answer;
       await discardBody(answer);
       if (redirects >= MAX_REDIRECTS)
-        throw redirectError(request, `more than ${MAX_REDIRECTS} redirects`);
+        throw redirectError(request.action, `more than ${MAX_REDIRECTS} redirects`);
       url = this.checkTarget(next, url, request.action);
     }
   }
 
-  /**
-   * A URL that a registry gave, checked before anything is sent there.
-   * @throws AppError `failed_precondition`; the URL's query, which may hold a signature, is not shown.
-   */
+  /** See {@link checkTarget}. */
   checkTarget(text: string, from: URL, action: string): URL {
-    const url = URL.canParse(text, from.href) ? new URL(text, from) : undefined;
-    if (url === undefined) throw redirectError({ action }, "a URL that is none");
-    url.hash = "";
-    if (!/^https?:$/.test(url.protocol))
-      throw redirectError({ action }, `a URL with the scheme ${url.protocol}`);
-    if (url.username !== "" || url.password !== "")
-      throw redirectError({ action }, "a URL with a user name");
-    const isDowngrade = from.protocol === "https:" && url.protocol === "http:";
-    if (isDowngrade && this.#deps.plainHttp !== true && !isLoopbackHost(url.hostname)) {
-      throw redirectError({ action }, `a URL in plain HTTP (${shownUrl(url)})`);
-    }
-    return url;
+    return checkTarget(text, { from, action, mayLeaveTls: this.#deps.plainHttp === true });
   }
 
   async #refusal(answer: WireResponse, request: RegistryRequest): Promise<RegistryError> {
@@ -386,30 +342,7 @@ function withoutClient(connection: HostConnection): HostConnection {
   return { ...connection, id: `${connection.id} elsewhere`, clientPairs: [] };
 }
 
-/** True if other requests would fail in the same way: no connection, no trust, an overloaded or broken server. */
-function isHostFailure(error: unknown): boolean {
-  if (error instanceof RegistryError)
-    return error.status === 429 || (error.status >= 500 && error.status !== 501);
-  if (error instanceof TransportError) return error.code !== "data_loss";
-  return error instanceof AppError && error.code === "failed_precondition";
-}
-
 /** A 403 of a cached login may mean only that it has expired (ECR does so); of a fresh one it is final. */
 function isRefusal(status: number, authorization: Authorization | undefined): boolean {
   return status === 401 || (status === 403 && authorization?.wasCached === true);
-}
-
-const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
-
-function redirectTarget(request: RegistryRequest, answer: WireResponse): string | undefined {
-  if (!REDIRECTS.has(answer.status) || request.expect.includes(answer.status)) return undefined;
-  if (request.method !== "GET" && request.method !== "HEAD") return undefined;
-  return headerValue(answer.headers, "location");
-}
-
-function redirectError(request: Pick<RegistryRequest, "action">, what: string): AppError {
-  return new AppError(
-    "failed_precondition",
-    `Cannot ${request.action}: the registry gives ${what}, want an http or https URL that can be followed`,
-  );
 }

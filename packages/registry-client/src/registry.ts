@@ -95,7 +95,7 @@ export class Registry {
     for (let host = tour.next(); host !== undefined; host = tour.next()) {
       try {
         const value = await ask(host);
-        host.noteSuccess();
+        host.rest.noteSuccess();
         if (question.isAnswer?.(value) ?? true) return { value };
         tour.noteNothing(host);
         if (host === server) last = { value };

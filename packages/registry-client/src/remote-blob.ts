@@ -20,6 +20,8 @@ export interface RemoteBlob extends ByteSource {
    *   the attempts are used up.
    */
   stream(start: number, end: number, options?: IoOptions): AsyncIterable<Uint8Array>;
+  /** Says that bytes read before are not the blob's: the next are read from another host of the registry, if there is one. */
+  distrust(): void;
 }
 
 /** What reading a blob needs. */
@@ -99,7 +101,7 @@ export class RegistryBlob implements RemoteBlob {
           at += piece.length;
           yield piece;
         }
-        host.noteSuccess();
+        host.rest.noteSuccess();
       } catch (error) {
         if (at - progressAt >= PROGRESS_BYTES) backoff.reset();
         progressAt = at;
@@ -113,7 +115,7 @@ export class RegistryBlob implements RemoteBlob {
     }
   }
 
-  /** Says that bytes read before are not the blob's: they are to be read from another host, if there is one. */
+  /** See {@link RemoteBlob.distrust}. */
   distrust(): void {
     this.#distrusted = this.#place?.host;
     this.#place = undefined;

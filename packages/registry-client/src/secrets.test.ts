@@ -2,10 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inspect } from "node:util";
 import { sha256 } from "@soci-ts/core";
+import { chainCredentials } from "./chain-credentials.ts";
 import type { RegistryClient } from "./client.ts";
+import { commandCredentials } from "./credential-command.ts";
 import type { Credential } from "./credentials.ts";
+import { RememberedCredentials } from "./remembered-credentials.ts";
 import { FAST_RETRY, patternBytes, repositoryOn, testClient } from "./testing/clients.ts";
 import { startFakeRegistry } from "./testing/fake-registry.ts";
+import { hostAt, hostsOf } from "./testing/hosts.ts";
 import { answer, type SeenRequest, startServer } from "./testing/http-server.ts";
 import { recordingLogger } from "./testing/recorder.ts";
 
@@ -161,4 +165,66 @@ test("no secret of a proxy is told when it cannot be reached or refuses", async 
       assert.doesNotMatch(logger.lines.join("\n"), SECRETS);
     }
   }
+});
+
+test("no secret of a mirror's headers, of a credential command or of kubelet is told", async () => {
+  await using mirror = await startFakeRegistry();
+  await using server = await startFakeRegistry();
+  for (const host of [mirror, server]) {
+    host.intercept = (request, response) => {
+      answer(response, 401, { "www-authenticate": 'Basic realm="x"' }, echo(request));
+      return true;
+    };
+  }
+  const remembered = new RememberedCredentials();
+  const script = `echo hunter2-output; echo hunter2-output >&2; exit 1`;
+  const command = commandCredentials({ argv: ["/bin/sh", "-c", script] });
+  const printed = commandCredentials({
+    argv: ["/bin/sh", "-c", `echo '{"Username":"me","Secret":"${PASSWORD}"}'`],
+  });
+  const logger = recordingLogger();
+  await using client = testClient({
+    logger,
+    hosts: hostsOf(
+      hostAt(mirror.url, {
+        headers: { "x-token": `hunter2-header`, authorization: `Basic ${PACKED}` },
+      }),
+      hostAt(server.url),
+    ),
+    credentials: chainCredentials(
+      [
+        { name: "kubelet", source: remembered },
+        { name: "broken", source: command },
+        { name: "command", source: printed },
+      ],
+      logger,
+    ),
+    retry: { ...FAST_RETRY, attempts: 1 },
+  });
+  const name = { registry: "registry.test", repository: "team/app" };
+  remembered.put(name.registry, name.repository, {
+    kind: "basic",
+    username: "me",
+    password: "hunter2-kubelet",
+  });
+  for (const [host, source] of [mirror, server].entries()) {
+    remembered.put(source.host, undefined, {
+      kind: "basic",
+      username: "me",
+      password: `hunter2-host-${host}`,
+    });
+  }
+  let failures = 0;
+  for (const call of CALLS) {
+    try {
+      await call(client, name);
+    } catch (error) {
+      failures += 1;
+      assert.doesNotMatch(everything(error), SECRETS);
+    }
+  }
+  assert.equal(failures, CALLS.length);
+  assert.ok(logger.lines.some((line) => line.includes("credential source fails")));
+  assert.doesNotMatch(logger.lines.join("\n"), SECRETS);
+  assert.doesNotMatch(everything(remembered), SECRETS);
 });

@@ -1,7 +1,7 @@
 import { readdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, delay, type Logger } from "@soci-ts/core";
-import { findMount, readMountTable, unmount } from "@soci-ts/linux";
+import { findMount, readMountTable, unmount, unmountInChild } from "@soci-ts/linux";
 import { listMounts, type RecordedMount, removeMountDirectory } from "./mount-directories.ts";
 import type { MountRecord } from "./mount-record.ts";
 import { mountSource } from "./mount-stack.ts";
@@ -10,6 +10,9 @@ import { type ProcessIdentity, processState } from "./process-identity.ts";
 
 /** How long to wait for a serving process to end by itself once its file system is unmounted. */
 const SERVER_END_MS = 5000;
+
+/** How long reads in flight may take when a layer on loop devices is unmounted. */
+const READS_END_MS = 2000;
 
 /** Whether the process that a record depends on still runs. One that can't be judged from here counts as running. */
 export function isAlive({ phase, parent, server }: MountRecord): boolean {
@@ -45,7 +48,7 @@ export async function clearMount(
   await unmountTarget(record, options.detach);
   // Below the overlay nothing is anyone else's. What is still used (another mount namespace has a copy of the overlay) lives on until
   // its last user has gone, and so does the serving process.
-  for (const path of mountsBelow(record.runtimeDirectory)) await unmountIfMounted(path);
+  await unmountBelow(record);
   await endProcess(record);
   await removeEmptyDirectories(record.runtimeDirectory);
   const stats = await readMountStats(directory);
@@ -79,9 +82,24 @@ function mountsBelow(directory: string): readonly string[] {
     .reverse();
 }
 
-async function unmountIfMounted(path: string): Promise<void> {
+/**
+ * A layer on loop devices goes only when reads in flight have ended, also those whose reader was killed. That the last user of a layer has gone means
+ * that all layers are unused, so the server may be ended, and the reads with it.
+ */
+async function unmountBelow({ runtimeDirectory, door, server }: MountRecord): Promise<void> {
+  const how = door === "loop" ? unmountInChild : unmount;
+  const giveUp = (): void => {
+    if (door === "loop" && server !== undefined) kill(server);
+  };
+  for (const path of mountsBelow(runtimeDirectory)) {
+    const timer = setTimeout(giveUp, READS_END_MS);
+    await unmountIfMounted(path, how).finally(() => clearTimeout(timer));
+  }
+}
+
+async function unmountIfMounted(path: string, how: typeof unmount): Promise<void> {
   try {
-    await unmount(path, { detach: true });
+    await how(path, { detach: true });
   } catch (error) {
     const gone = ["EINVAL", "ENOENT"].includes(String(AppError.from(error).details["errno"]));
     if (!gone) throw error; // else another process was faster

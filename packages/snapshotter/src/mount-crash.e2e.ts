@@ -97,6 +97,18 @@ describe("mounts whose processes are killed", { skip }, () => {
     });
   }
 
+  it("are taken away while a read hangs whose reader was killed (loop)", async () => {
+    const { pid } = await fixture.mount({ door: "loop" });
+    assert.deepEqual(fixture.serverPids(), [pid]);
+    process.kill(pid, "SIGSTOP");
+    const reader = spawn("cat", [join(fixture.target, "a")], { stdio: "ignore" });
+    await delay(200);
+    reader.kill("SIGKILL");
+    await endOf(reader);
+    await fixture.unmount();
+    assert.deepEqual(fixture.leftovers(), []);
+  });
+
   it("end with the mounting process until they are on record, and outlive it afterwards", async () => {
     const child = await startMounting(fixture, "erofs");
     await endOf(child);

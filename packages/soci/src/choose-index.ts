@@ -52,18 +52,24 @@ export function matchImage(
 /**
  * The one to use among several, by a rule that gives every node the same answer whatever order the registry lists them in:
  * the one whose ztocs cover the most layer bytes; then the smallest span size, since a read costs a span; then the lowest digest.
- * `undefined` if there is none.
+ * @returns the best with the reason, and each of the others with what it is behind in; `undefined` if there is none.
  */
-export function chooseIndex(
-  candidates: readonly IndexCandidate[],
-): { readonly candidate: IndexCandidate; readonly reason: string } | undefined {
+export function chooseIndex(candidates: readonly IndexCandidate[]): IndexChoice | undefined {
   const [best, ...others] = [...candidates].sort(compareCandidates);
   if (best === undefined) return undefined;
   const reason =
     others.length === 0
       ? "the only one"
       : `the best of ${candidates.length} (most layer bytes covered, then smallest spans, then lowest digest)`;
-  return { candidate: best, reason };
+  const passed = others.map((candidate) => ({ candidate, why: whyBehind(candidate, best) }));
+  return { candidate: best, reason, others: passed };
+}
+
+/** What was chosen among several, and why not the others. */
+export interface IndexChoice {
+  readonly candidate: IndexCandidate;
+  readonly reason: string;
+  readonly others: readonly { readonly candidate: IndexCandidate; readonly why: string }[];
 }
 
 function compareCandidates(a: IndexCandidate, b: IndexCandidate): number {
@@ -72,4 +78,15 @@ function compareCandidates(a: IndexCandidate, b: IndexCandidate): number {
     a.spanSizeBytes - b.spanSizeBytes ||
     (a.descriptor.digest < b.descriptor.digest ? -1 : 1)
   );
+}
+
+function whyBehind(candidate: IndexCandidate, best: IndexCandidate): string {
+  const { digest } = best.descriptor;
+  if (candidate.coveredBytes !== best.coveredBytes) {
+    return `covers ${candidate.coveredBytes} layer bytes, ${digest} ${best.coveredBytes}`;
+  }
+  if (candidate.spanSizeBytes !== best.spanSizeBytes) {
+    return `has spans of ${candidate.spanSizeBytes} bytes, ${digest} of ${best.spanSizeBytes}`;
+  }
+  return `as good as ${digest}, whose digest is lower`;
 }

@@ -1,25 +1,21 @@
-import {
-  AppError,
-  type Digest,
-  type IoOptions,
-  isDigest,
-  type Logger,
-  silentLogger,
-  verifyDigest,
-} from "@soci-ts/core";
-import {
-  ANNOTATION_INDEX_DIGEST,
-  type Descriptor,
-  MANIFEST_LIMIT_BYTES,
-  type Manifest,
-  MEDIA_TYPE_SOCI_INDEX_V1,
-  type RepositoryName,
-} from "@soci-ts/oci";
+import { AppError, type IoOptions, isDigest, type Logger, silentLogger } from "@soci-ts/core";
+import type { Descriptor, Manifest, RepositoryName } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
 import type { Store } from "@soci-ts/store";
-import { chooseIndex, type IndexCandidate, matchImage } from "./choose-index.ts";
-import { MAX_INDEX_CANDIDATES } from "./limits.ts";
-import { parseSociIndex, type SociIndex } from "./soci-index.ts";
+import { chooseIndex } from "./choose-index.ts";
+import {
+  boundDigest,
+  type ConsideredIndex,
+  type IndexOrigin,
+  lookAtAnnotation,
+  lookAtReferrers,
+  lookLocally,
+  type PlaceOptions,
+  type PlaceReport,
+  placeAsWhole,
+} from "./index-places.ts";
+import type { SociIndex } from "./soci-index.ts";
+import type { TrustPolicy } from "./trust-policy.ts";
 
 /** What looking for an index needs of a registry client. */
 export type IndexReader = Pick<RegistryClient, "fetchManifest" | "listReferrers">;
@@ -30,9 +26,12 @@ export interface FindIndexOptions extends IoOptions {
   readonly repository: RepositoryName;
   /** The platform's image manifest, never the multi-platform index. */
   readonly manifestDescriptor: Descriptor;
+  /** Parsed from bytes of that digest: the policy `bound` believes what it names. */
   readonly manifest: Manifest;
   /** Looked into first, if given. */
   readonly store?: Store | undefined;
+  /** Which indexes may be used (default: any). */
+  readonly policy?: TrustPolicy | undefined;
   readonly logger?: Logger | undefined;
 }
 
@@ -41,133 +40,116 @@ export interface FoundIndex {
   readonly indexDescriptor: Descriptor;
   readonly index: SociIndex;
   readonly version: 1 | 2;
-  readonly origin: "local" | "annotation" | "referrers";
+  readonly origin: IndexOrigin;
   /** Why this one: for logs and people. */
   readonly reason: string;
 }
 
+/** What a search came to. */
+export interface IndexSearch {
+  /** Undefined if all places were asked and have none that may be used. */
+  readonly found: FoundIndex | undefined;
+  /** All that was looked at, in the order of the places: the one that was taken, and why the others were not. */
+  readonly considered: readonly ConsideredIndex[];
+}
+
 /**
- * Finds the SOCI index of an image manifest: in the local store, then by the manifest's own annotation (v2), then among
- * the manifest's referrers (v1; the client falls back to the referrers tag). A place whose index is missing, broken or of another image is passed over
- * and logged; `undefined` means that all three places were asked and have none.
- * @throws AppError if a place can't be asked (registry away, no right): that is not the same as "no index".
+ * Finds the SOCI index of an image manifest: in the local store, then among the manifest's referrers (v1; the client falls
+ * back to the referrers tag), then by the manifest's own annotation (v2). The last two are asked at the same time. An index
+ * that is missing, broken, of another image or refused by the policy is passed over and told in `considered`.
+ * @throws AppError if a place that might have one can't be asked (registry away, no right) and no other has one: that is not the same
+ *   as "no index".
  */
-export async function findIndex(options: FindIndexOptions): Promise<FoundIndex | undefined> {
-  const logger = (options.logger ?? silentLogger).child({
-    manifest: options.manifestDescriptor.digest,
-  });
-  const places = [findLocal, findAnnotated, findReferrer];
-  for (const place of places) {
-    options.signal?.throwIfAborted();
-    const found = await place(options, logger);
-    if (found === undefined) continue;
-    logger.debug("index found", { digest: found.indexDescriptor.digest, reason: found.reason });
-    return found;
-  }
-  logger.debug("no index found");
-  return undefined;
+export async function findIndex(options: FindIndexOptions): Promise<IndexSearch> {
+  const { policy = { kind: "any" }, signal, manifestDescriptor } = options;
+  signal?.throwIfAborted();
+  const logger = (options.logger ?? silentLogger).child({ manifest: manifestDescriptor.digest });
+  const search = await searchAll({ ...options, policy, logger });
+  const { found } = search;
+  if (found === undefined) logger.debug("no index found");
+  else logger.debug("index found", { digest: found.indexDescriptor.digest, reason: found.reason });
+  return search;
 }
 
-async function findLocal(
-  options: FindIndexOptions,
-  logger: Logger,
-): Promise<FoundIndex | undefined> {
-  const { store, manifestDescriptor } = options;
-  if (store === undefined) return undefined;
-  const rows = store.listIndexes({ manifestDigest: manifestDescriptor.digest });
-  return chooseFrom([...new Set(rows.map(({ digest }) => digest))], {
-    origin: "local",
-    logger,
-    options,
-    read: (digest) => store.readBlob(digest, { maxBytes: MANIFEST_LIMIT_BYTES }),
-  });
-}
-
-async function findAnnotated(
-  options: FindIndexOptions,
-  logger: Logger,
-): Promise<FoundIndex | undefined> {
-  const digest = options.manifest.annotations?.[ANNOTATION_INDEX_DIGEST];
-  if (digest === undefined) return undefined;
-  if (!isDigest(digest)) {
-    logger.warn("index passed over", { why: "the manifest's annotation is not a digest" });
-    return undefined;
-  }
-  return chooseFrom([digest], {
-    origin: "annotation",
-    logger,
-    options,
-    read: (wanted) => readRemote(options, wanted),
-  });
-}
-
-async function findReferrer(
-  options: FindIndexOptions,
-  logger: Logger,
-): Promise<FoundIndex | undefined> {
-  const { client, repository, manifestDescriptor, signal } = options;
-  const referrers = await client.listReferrers(repository, manifestDescriptor.digest, {
-    artifactType: MEDIA_TYPE_SOCI_INDEX_V1,
-    signal,
-  });
-  const digests = [...new Set(referrers.map(({ digest }) => digest))].sort();
-  if (digests.length > MAX_INDEX_CANDIDATES) {
-    logger.warn("indexes passed over", { count: digests.length - MAX_INDEX_CANDIDATES });
-  }
-  return chooseFrom(digests.slice(0, MAX_INDEX_CANDIDATES), {
-    origin: "referrers",
-    logger,
-    options,
-    read: (wanted) => readRemote(options, wanted),
-  });
-}
-
-async function readRemote(options: FindIndexOptions, digest: Digest): Promise<Uint8Array> {
-  const { client, repository, signal } = options;
-  const { bytes } = await client.fetchManifest({ ...repository, digest }, { signal });
-  verifyDigest(`index ${digest}`, bytes, digest);
-  return bytes;
-}
-
-interface Place {
-  readonly origin: FoundIndex["origin"];
-  readonly logger: Logger;
-  readonly options: FindIndexOptions;
-  read(digest: Digest): Promise<Uint8Array>;
-}
-
-async function chooseFrom(
-  digests: readonly Digest[],
-  place: Place,
-): Promise<FoundIndex | undefined> {
-  const candidates: IndexCandidate[] = [];
-  for (const digest of digests) {
-    const candidate = await readCandidate(digest, place);
-    if (candidate !== undefined) candidates.push(candidate);
-  }
-  const chosen = chooseIndex(candidates);
-  if (chosen === undefined) return undefined;
-  const { descriptor, index } = chosen.candidate;
-  return {
-    indexDescriptor: descriptor,
-    index,
-    version: index.version,
-    origin: place.origin,
-    reason: `${place.origin}: ${chosen.reason}`,
-  };
-}
-
-/** An index that is gone, broken or of another image is no candidate; any other failure is the caller's. */
-async function readCandidate(digest: Digest, place: Place): Promise<IndexCandidate | undefined> {
+async function searchAll(options: PlaceOptions): Promise<IndexSearch> {
+  const local = conclude(await lookLocally(options));
+  if (local.found !== undefined) return local;
+  const stop = new AbortController();
+  const signals = options.signal === undefined ? [stop.signal] : [options.signal, stop.signal];
+  // Begun now, so that it adds no round trip; given up when the referrers have one.
+  const annotation = settled(lookAtAnnotation({ ...options, signal: AbortSignal.any(signals) }));
   try {
-    const bytes = await place.read(digest);
-    const index = parseSociIndex(bytes);
-    return matchImage({ digest, sizeBytes: bytes.length, index }, place.options);
-  } catch (error) {
-    const { code, message } = AppError.from(error);
-    const passOver = code === "not_found" || code === "data_loss" || code === "failed_precondition";
-    if (!passOver) throw error;
-    place.logger.warn("index passed over", { digest, origin: place.origin, why: message });
-    return undefined;
+    const referrers = await settled(lookAtReferrers(options));
+    options.signal?.throwIfAborted();
+    if (referrers.found !== undefined) {
+      const considered = [...local.considered, ...referrers.considered, ...unread(options)];
+      return { found: referrers.found, considered };
+    }
+    const bound = await annotation;
+    options.signal?.throwIfAborted();
+    return combined(local, referrers, bound, options);
+  } finally {
+    stop.abort();
   }
+}
+
+/** What referrers and annotation come to when the referrers have none. */
+function combined(
+  local: IndexSearch,
+  referrers: SettledSearch,
+  bound: SettledSearch,
+  options: PlaceOptions,
+): IndexSearch {
+  const { found } = bound;
+  if (found === undefined) {
+    const failed = [referrers, bound].find(({ error }) => error !== undefined);
+    if (failed !== undefined) throw failed.error;
+  }
+  const considered = [...local.considered, ...referrers.considered];
+  if (referrers.error !== undefined) {
+    const why = `cannot be asked: ${AppError.from(referrers.error).message}`;
+    options.logger.warn("referrers passed over", { why });
+    considered.push(placeAsWhole("referrers", why));
+  }
+  return { found, considered: [...considered, ...bound.considered] };
+}
+
+/** The annotation's index, when there is one among the referrers. */
+function unread(options: PlaceOptions): readonly ConsideredIndex[] {
+  const digest = boundDigest(options.manifest);
+  if (digest === undefined || !isDigest(digest)) return [];
+  const why = "not needed: there is one among the referrers";
+  return [{ digest, origin: "annotation", taken: false, why }];
+}
+
+interface SettledSearch extends IndexSearch {
+  readonly error?: unknown;
+}
+
+async function settled(place: Promise<PlaceReport>): Promise<SettledSearch> {
+  try {
+    return conclude(await place);
+  } catch (error) {
+    return { found: undefined, considered: [], error };
+  }
+}
+
+/** Chooses among what one place has. */
+function conclude(report: PlaceReport): IndexSearch {
+  const { origin, passedOver } = report;
+  const choice = chooseIndex(report.candidates);
+  if (choice === undefined) return { found: undefined, considered: passedOver };
+  const { descriptor, index } = choice.candidate;
+  const reason = `${origin}: ${choice.reason}`;
+  const taken = { digest: descriptor.digest, origin, taken: true, why: choice.reason };
+  const others = choice.others.map(({ candidate, why }) => ({
+    digest: candidate.descriptor.digest,
+    origin,
+    taken: false,
+    why,
+  }));
+  return {
+    found: { indexDescriptor: descriptor, index, version: index.version, origin, reason },
+    considered: [taken, ...others, ...passedOver],
+  };
 }

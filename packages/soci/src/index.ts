@@ -7,11 +7,13 @@ export {
   type LayerProgress,
 } from "./create-index.ts";
 export { type FetchZtocOptions, fetchZtoc } from "./fetch-ztoc.ts";
+export { type FetchZtocsOptions, fetchZtocs, type LayerZtoc } from "./fetch-ztocs.ts";
 export {
   type FindIndexOptions,
   type FoundIndex,
   findIndex,
   type IndexReader,
+  type IndexSearch,
 } from "./find-index.ts";
 export type {
   ImageBlob,
@@ -21,6 +23,7 @@ export type {
   SourceLayer,
 } from "./image-source.ts";
 export type { LayerOutcome } from "./index-layer.ts";
+export type { ConsideredIndex, IndexOrigin } from "./index-places.ts";
 export {
   type OciLayoutName,
   ociLayoutImageSource,
@@ -35,3 +38,4 @@ export {
 } from "./push-index.ts";
 export { type ImageReader, registryImageSource } from "./registry-source.ts";
 export { parseSociIndex, type SociIndex, type ZtocEntry } from "./soci-index.ts";
+export { matchTrust, type TrustPolicy, type TrustRule } from "./trust-policy.ts";

@@ -4,3 +4,7 @@ export const MAX_ZTOC_BYTES: number = 512 * 1024 * 1024;
 export const MAX_INDEX_DEPTH = 3;
 /** Index artifacts of one image that are fetched to choose among. */
 export const MAX_INDEX_CANDIDATES = 16;
+/** Of those, so many at a time. */
+export const INDEXES_AT_ONCE = 4;
+/** Ztocs of one image that are fetched at a time. */
+export const ZTOCS_AT_ONCE = 4;

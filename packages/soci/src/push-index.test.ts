@@ -39,7 +39,7 @@ describe("pushIndex()", () => {
     const ztocs = created.layers.map((layer) => `blob ${layer.ztoc?.digest}`);
     assert.deepEqual(writes.slice(0, -1).sort(), [`blob ${EMPTY_CONFIG_DIGEST}`, ...ztocs].sort());
     const image = await ociLayoutImageSource(join(bench.directory, "layout")).resolve(undefined);
-    const found = await findIndex({ ...image, client, repository: reference });
+    const { found } = await findIndex({ ...image, client, repository: reference });
     assert.equal(found?.indexDescriptor.digest, created.indexDescriptor.digest);
   });
 

@@ -78,6 +78,7 @@ function commonLines({ root, socket, snapshotter, proxy }: ContainerdConfig): st
     `[proxy_plugins.${snapshotter}]`,
     '  type = "snapshot"',
     `  address = ${quote(proxy.socket)}`,
+    '  capabilities = ["remap-ids"]',
     `[proxy_plugins.${snapshotter}.exports]`,
     `  root = ${quote(proxy.root)}`,
     '  enable_remote_snapshot_annotations = "true"',

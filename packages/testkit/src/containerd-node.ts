@@ -1,10 +1,9 @@
 import { closeSync, openSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { containerdConfig1, containerdConfig2 } from "./containerd-config.ts";
 import type { ContainerdPrograms } from "./containerd-programs.ts";
-import { killNaming, unmountBelow } from "./leftovers.ts";
+import { makeProgramFolder, removeProgramFolder } from "./leftovers.ts";
 import { command, startChild, stopChild } from "./process.ts";
 
 /** What a node is made of. */
@@ -34,8 +33,7 @@ export interface ContainerdNode extends AsyncDisposable {
 
 /** Starts a node. When it is disposed of, its containers are killed, its mounts and files are gone. */
 export async function startContainerdNode(options: ContainerdNodeOptions): Promise<ContainerdNode> {
-  const root = await mkdtemp(join(tmpdir(), "soci-node-"));
-  await chmod(root, 0o711); // users of a container pass through
+  const root = await makeProgramFolder("soci-node");
   const socket = join(root, "c.sock");
   await mkdir(join(root, "work"));
   const { programs, snapshotter } = options;
@@ -63,10 +61,7 @@ export async function startContainerdNode(options: ContainerdNodeOptions): Promi
   };
   const close = async (): Promise<void> => {
     await stopChild(child);
-    // Shims and what runs in containers outlive containerd.
-    await killNaming(`${root}/`);
-    await unmountBelow(root);
-    await rm(root, { recursive: true, force: true });
+    await removeProgramFolder(root); // shims and what runs in containers outlive containerd
   };
   const log = (): Promise<string> => readFile(logFile, "utf8");
   try {

@@ -1,7 +1,32 @@
-import { readdir, readFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { command } from "./process.ts";
 
 const GONE_WITHIN_MS = 10_000;
+
+/**
+ * Makes a folder for programs that may outlive this process, if it is killed. What runs or is mounted in the folders of earlier, dead
+ * processes goes first. Users of a container may pass through it.
+ * @param name - what the folder's name starts with.
+ */
+export async function makeProgramFolder(name: string): Promise<string> {
+  const pattern = new RegExp(`^${name}-(\\d+)-`);
+  for (const entry of await readdir(tmpdir())) {
+    const pid = Number(pattern.exec(entry)?.[1]);
+    if (pid > 0 && !isAlive(pid)) await removeProgramFolder(join(tmpdir(), entry));
+  }
+  const folder = await mkdtemp(join(tmpdir(), `${name}-${process.pid}-`));
+  await chmod(folder, 0o711);
+  return folder;
+}
+
+/** Ends every process that names something in the folder, takes away its mounts, deletes it. */
+export async function removeProgramFolder(folder: string): Promise<void> {
+  await killNaming(`${folder}/`);
+  await unmountBelow(folder);
+  await rm(folder, { recursive: true, force: true });
+}
 
 /** Mount points at or below a folder, the innermost first. */
 export async function mountsBelow(folder: string): Promise<string[]> {
@@ -21,14 +46,14 @@ export async function unmountBelow(folder: string): Promise<void> {
   }
 }
 
-/** Processes whose command line holds a text that no other command line has (such as a folder made for one test). */
-export async function processesNaming(text: string): Promise<number[]> {
+/** Processes whose command line, each word ended by a NUL, holds all of these texts (such as a folder made for one test). */
+export async function processesNaming(...texts: readonly string[]): Promise<number[]> {
   const found: number[] = [];
   for (const name of await readdir("/proc")) {
     const pid = Number(name);
     if (!Number.isInteger(pid) || pid === process.pid) continue;
     const line = await readFile(`/proc/${name}/cmdline`, "latin1").catch(() => ""); // ended
-    if (line.includes(text)) found.push(pid);
+    if (texts.every((text) => line.includes(text))) found.push(pid);
   }
   return found;
 }
@@ -38,17 +63,24 @@ export async function killNaming(text: string): Promise<void> {
   const roots = await processesNaming(text);
   const all = new Set(roots);
   for (const pid of all) for (const child of await childrenOf(pid)) all.add(child);
-  for (const pid of all) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // It ended by itself.
-    }
-  }
+  for (const pid of all) signal(pid, "SIGKILL");
   const deadline = Date.now() + GONE_WITHIN_MS;
   while ((await processesNaming(text)).length > 0) {
     if (Date.now() > deadline) throw new Error(`Cannot end the processes of ${text}: still there`);
     await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function isAlive(pid: number): boolean {
+  return signal(pid, 0);
+}
+
+/** False if there is no such process. */
+function signal(pid: number, name: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(pid, name);
+  } catch {
+    return false;
   }
 }
 

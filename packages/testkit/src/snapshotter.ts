@@ -1,10 +1,16 @@
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
-import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { killNaming, mountsBelow, unmountBelow } from "./leftovers.ts";
+import {
+  makeProgramFolder,
+  mountsBelow,
+  processesNaming,
+  removeProgramFolder,
+} from "./leftovers.ts";
 import { command, startChild, stopChild } from "./process.ts";
 
 const PROGRAM = fileURLToPath(
@@ -17,8 +23,10 @@ export interface RunningSnapshotter extends AsyncDisposable {
   readonly root: string;
   readonly socket: string;
   readonly configFile: string;
-  /** Of the process that was started; it may have children. */
-  readonly pid: number;
+  /** Kills the process that listens with SIGKILL, and starts another one. Its helpers are not touched. */
+  crash(): Promise<void>;
+  /** Kills its helpers of a kind (`serve-layers`, …) with SIGKILL; how many that were. */
+  killHelpers(role: string): Promise<number>;
   /** Runs another command of the program (`status`, `explain`, …) against this daemon and answers its standard output. */
   run(...args: readonly string[]): Promise<string>;
   log(): Promise<string>;
@@ -29,37 +37,52 @@ export interface RunningSnapshotter extends AsyncDisposable {
  * @param config - its configuration in TOML, without `root` and `address`.
  */
 export async function startSnapshotter(config: string): Promise<RunningSnapshotter> {
-  const folder = await mkdtemp(join(tmpdir(), "soci-daemon-"));
-  await chmod(folder, 0o711); // users of a container pass through
+  const folder = await makeProgramFolder("soci-daemon");
   const root = join(folder, "root");
   const socket = join(folder, "s.sock");
   const configFile = join(folder, "config.toml");
   const logFile = join(folder, "log");
   await writeFile(configFile, config);
   const where = ["--root", root, "--address", socket, "--config", configFile];
-  const output = openSync(logFile, "a");
-  const child = startChild(process.execPath, [PROGRAM, ...where, "--log-level", "debug"], {
-    stdio: ["ignore", output, output],
-  });
-  closeSync(output);
-  const run = async (...args: readonly string[]): Promise<string> =>
-    (await command(process.execPath, [PROGRAM, ...where, ...args])).stdout;
-  const close = async (): Promise<void> => {
-    if (child.exitCode === null) await run("drain").catch(() => undefined); // what is left is killed
-    await stopChild(child);
-    await killNaming(`${folder}/`);
-    await unmountBelow(folder);
-    await rm(folder, { recursive: true, force: true });
+  const start = async (): Promise<ChildProcess> => {
+    const output = openSync(logFile, "a");
+    const started = startChild(process.execPath, [PROGRAM, ...where, "--log-level", "debug"], {
+      stdio: ["ignore", output, output],
+    });
+    closeSync(output);
+    await listening(socket, () => started.exitCode === null);
+    return started;
   };
   const log = (): Promise<string> => readFile(logFile, "utf8");
+  const run = async (...args: readonly string[]): Promise<string> =>
+    (await command(process.execPath, [PROGRAM, ...where, ...args])).stdout;
+  let child: ChildProcess;
   try {
-    await listening(socket, () => child.exitCode === null);
+    child = await start();
   } catch (error) {
     const told = (await log()).slice(-4000);
-    await close();
+    await removeProgramFolder(folder);
     throw new Error(`Cannot start soci-snapshotter: ${told}`, { cause: error });
   }
-  return { root, socket, configFile, pid: child.pid ?? 0, run, log, [Symbol.asyncDispose]: close };
+  return {
+    ...{ root, socket, configFile, run, log },
+    async crash() {
+      const gone = once(child, "exit");
+      child.kill("SIGKILL");
+      await gone;
+      child = await start();
+    },
+    async killHelpers(role) {
+      const pids = await processesNaming(`--root\0${root}\0`, `\0${role}\0`);
+      for (const pid of pids) process.kill(pid, "SIGKILL");
+      return pids.length;
+    },
+    async [Symbol.asyncDispose]() {
+      await run("drain").catch(() => undefined); // what is left is killed
+      await stopChild(child);
+      await removeProgramFolder(folder);
+    },
+  };
 }
 
 /** Mounts that a daemon has made, by file system: how many of each type there are below its root. */

@@ -1,7 +1,5 @@
-import { AppError, digestHex, type Logger, Semaphore } from "@soci-ts/core";
-import type { LayerIndex } from "@soci-ts/layer-index";
+import { AppError, digestHex } from "@soci-ts/core";
 import { formatReference, type Platform, parsePlatform, type Reference } from "@soci-ts/oci";
-import { RegistryError } from "@soci-ts/registry-client";
 import {
   type BlobOpener,
   chooseDoor,
@@ -11,9 +9,8 @@ import {
   unmountImage,
 } from "@soci-ts/snapshotter";
 import {
-  type FetchZtocOptions,
   type FoundIndex,
-  fetchZtoc,
+  fetchZtocs,
   findIndex,
   type ResolvedImage,
   registryImageSource,
@@ -24,8 +21,6 @@ import type { Progress } from "../progress.ts";
 import type { Session } from "../wire.ts";
 import { registryReference } from "./registry-reference.ts";
 import { serverCommand } from "./serve-mount.ts";
-
-const ZTOCS_AT_ONCE = 4;
 
 /** Arguments and options of `soci mount` besides the image. */
 export interface MountOptions {
@@ -141,14 +136,14 @@ async function openImage(
   const image = await registryImageSource(client, reference).resolve(platform, { signal });
   const { manifestDescriptor, manifest } = image;
   const repository = { registry: reference.registry, repository: reference.repository };
-  const [found, { layers }] = await Promise.all([
+  const [{ found }, { layers }] = await Promise.all([
     findIndex({ client, repository, manifestDescriptor, manifest, store, logger, signal }),
     image.config({ signal }),
   ]);
   return { image, found, layers: await withIndexes(session, { layers, repository, found }) };
 }
 
-/** Each layer with its index, if it has one; ztocs are fetched several at a time. */
+/** Each layer with its index, if it has one. */
 async function withIndexes(
   session: Session,
   parts: {
@@ -158,38 +153,25 @@ async function withIndexes(
   },
 ): Promise<readonly ImageLayer[]> {
   const { layers, repository, found } = parts;
-  const { signal } = session;
-  const client = await session.client();
-  const store = await session.store();
-  const ztocs = new Map(found?.index.ztocs.map((ztoc) => [ztoc.layerDigest, ztoc]));
-  const permits = new Semaphore(ZTOCS_AT_ONCE);
-  return Promise.all(
-    layers.map(async ({ descriptor, diffId }): Promise<ImageLayer> => {
-      const ztoc = ztocs.get(descriptor.digest);
-      if (ztoc === undefined) return { descriptor, diffId };
-      const options = { client, repository, ztoc, layer: descriptor, store, signal };
-      const index = await permits.run(() => fetchUsable(options, session.logger), signal);
-      if (index === undefined) return { descriptor, diffId };
-      return { descriptor, diffId, indexed: { index, ztocDigest: ztoc.descriptor.digest } };
-    }),
-  );
-}
-
-/** A ztoc that is gone or broken costs its layer the laziness, not the image the mount. */
-async function fetchUsable(
-  options: FetchZtocOptions,
-  logger: Logger,
-): Promise<LayerIndex | undefined> {
-  try {
-    return await fetchZtoc(options);
-  } catch (error) {
-    const { code, message } = AppError.from(error);
-    // One beyond our limits is broken too; a registry that asks to slow down is another matter.
-    const isBeyondLimits = code === "resource_exhausted" && !(error instanceof RegistryError);
-    if (code !== "not_found" && code !== "data_loss" && !isBeyondLimits) throw error;
-    logger.warn("layer is read whole", { digest: options.layer.digest, why: message });
-    return undefined;
-  }
+  if (found === undefined) return layers;
+  const { signal, logger } = session;
+  const ztocs = await fetchZtocs({
+    client: await session.client(),
+    store: await session.store(),
+    repository,
+    index: found.index,
+    layers: layers.map(({ descriptor }) => descriptor),
+    signal,
+  });
+  return layers.map((layer, at) => {
+    const ztoc = ztocs[at];
+    if (ztoc?.kind === "unusable") {
+      logger.warn("layer is read whole", { digest: layer.descriptor.digest, why: ztoc.why });
+    }
+    if (ztoc?.kind !== "indexed") return layer;
+    const { index, ztocDigest } = ztoc;
+    return { ...layer, indexed: { index, ztocDigest } };
+  });
 }
 
 /** Shows the layers that are read whole: without an index that may take a while. */

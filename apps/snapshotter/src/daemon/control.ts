@@ -1,5 +1,7 @@
 import { AppError } from "@soci-ts/core";
-import { callLocal, type JsonValue, nodePaths } from "@soci-ts/snapshotter";
+import type { JsonValue } from "@soci-ts/snapshotter";
+import { callLocal } from "@soci-ts/snapshotter/local-call";
+import { nodePaths } from "@soci-ts/snapshotter/paths";
 import type { Config } from "../config.ts";
 import type { ControlClient, ExplainDocument, StatusDocument } from "../documents.ts";
 

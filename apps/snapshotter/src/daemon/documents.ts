@@ -72,8 +72,10 @@ export async function explainDocument(daemon: Daemon, subject: string): Promise<
     kind: byImage.length > 0 ? "image" : "snapshot",
     imageReference,
     manifestDigest,
-    trust: trustText(config, repositoryOf(imageReference)),
-    considered: story.considered ?? [],
+    trust: trustText(config, parseReference(imageReference)),
+    considered: (story.considered ?? []).flatMap(({ digest, ...rest }) =>
+      digest === undefined ? [] : [{ digest, ...rest }],
+    ),
     layers: records.map((record): ExplainLayer => {
       const own = record.layer === undefined ? undefined : stats.get(record.layer);
       const { layerDigest, indexDigest, indexOrigin, steps } = record.story;
@@ -196,11 +198,5 @@ async function cacheStatus(daemon: Daemon, stats: StatsByLayer): Promise<CacheSt
 }
 
 function hostOf(imageReference: string): string {
-  return repositoryOf(imageReference).split("/", 1)[0] ?? "";
-}
-
-/** `HOST/PATH`, without tag and digest. */
-function repositoryOf(imageReference: string): string {
-  const { registry, repository } = parseReference(imageReference);
-  return `${registry}/${repository}`;
+  return parseReference(imageReference).registry;
 }

@@ -10,7 +10,9 @@ import {
   type NamedSource,
   RegistryClient,
 } from "@soci-ts/registry-client";
-import { callLocal, nodePaths, type OpenBlobs } from "@soci-ts/snapshotter";
+import type { OpenBlobs } from "@soci-ts/snapshotter";
+import { callLocal } from "@soci-ts/snapshotter/local-call";
+import { nodePaths } from "@soci-ts/snapshotter/paths";
 import { registryImageSource } from "@soci-ts/soci";
 import type { Config } from "../config.ts";
 

@@ -108,6 +108,8 @@ async function openDaemon(parts: OpenParts, stack: DisposeStack): Promise<Daemon
       layers: metered,
       idMapped,
       userxattr,
+      // Inode numbers of the FUSE tree use more bits than overlayfs leaves.
+      xino: door.door !== "fuse",
       logger,
       metrics: silentMetrics,
     }),

@@ -21,6 +21,8 @@ export type RangeAnswer = (
 export class MemoryBlob implements RangeBlob {
   readonly size: number;
   readonly seen: SeenRange[] = [];
+  /** How often its bytes were said to be wrong. */
+  distrusted = 0;
   /** Chooses the answer to the request with this number (from 0); undefined is the plain one. */
   answer: (request: number, start: number, end: number) => RangeAnswer | undefined = () =>
     undefined;
@@ -37,6 +39,10 @@ export class MemoryBlob implements RangeBlob {
 
   readAt(offset: number, length: number): Promise<Uint8Array> {
     return this.#source.readAt(offset, length);
+  }
+
+  distrust(): void {
+    this.distrusted += 1;
   }
 
   get bytesSent(): number {

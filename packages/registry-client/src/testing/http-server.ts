@@ -6,6 +6,8 @@ import {
   type ServerResponse,
 } from "node:http";
 import { createServer as createTlsServer, type ServerOptions } from "node:https";
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 
 /** A request that a test server got. */
 export interface SeenRequest {
@@ -14,6 +16,8 @@ export interface SeenRequest {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
+  /** True if the client showed a certificate. */
+  readonly hasCertificate: boolean;
 }
 
 /** Answers a request; what it leaves open stays open until the server is closed. */
@@ -36,7 +40,8 @@ export async function startServer(handler: Handler, tls?: ServerOptions): Promis
     void readAll(incoming).then(
       async (body) => {
         const { method = "", url: path = "", headers } = incoming;
-        const request = { method, path, headers, body };
+        const hasCertificate = isCertified(incoming.socket);
+        const request = { method, path, headers, body, hasCertificate };
         requests.push(request);
         await result.handler(request, response);
       },
@@ -60,6 +65,10 @@ export async function startServer(handler: Handler, tls?: ServerOptions): Promis
     },
   };
   return result;
+}
+
+function isCertified(socket: Socket): boolean {
+  return socket instanceof TLSSocket && Object.keys(socket.getPeerCertificate()).length > 0;
 }
 
 async function readAll(incoming: AsyncIterable<Uint8Array>): Promise<Buffer> {

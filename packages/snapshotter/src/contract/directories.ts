@@ -8,7 +8,18 @@ export interface Owner {
   readonly gid: number;
 }
 
-const OURS = /^(\d{1,15})(\.rm)?$/;
+const MADE = /^\d{1,15}$/;
+const SET_ASIDE = /^(\d{1,15})\.rm$/;
+
+/** What lies on the disk. */
+export interface FoundDirectories {
+  /** Numbers that have a directory. */
+  readonly ids: readonly number[];
+  /** Paths of those that were set aside to be deleted. */
+  readonly aside: readonly string[];
+  /** The highest number that any of them is named for; 0 for none. */
+  readonly lastId: number;
+}
 
 /**
  * The directories of snapshots: `ROOT/snapshots/ID/{fs,work,m}`. `fs` is the snapshot's own content, `work` overlayfs's room for an active one, `m` holds
@@ -67,23 +78,34 @@ export class SnapshotDirectories {
     await syncDirectory(this.#root);
   }
 
-  /** Puts a snapshot's directory out of the way, to be deleted. Nothing may be mounted on it itself. Absent is fine. */
+  /**
+   * Puts a snapshot's directory out of the way. Nothing may be mounted on it itself. Absent is fine.
+   * @returns the path of what is to be deleted.
+   */
   async setAside(id: number): Promise<string> {
-    const aside = `${this.path(id)}.rm`;
+    const path = this.path(id);
     try {
-      await rename(this.path(id), aside);
+      await rename(path, `${path}.rm`);
     } catch (error) {
-      // Never made, or put aside before a crash: then what is left of it is there already.
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      const { code } = error as NodeJS.ErrnoException;
+      // Something of that name is still being deleted: then this is deleted where it is.
+      if (code === "ENOTEMPTY" || code === "EEXIST") return path;
+      // Never made.
+      if (code !== "ENOENT") throw error;
     }
-    return aside;
+    return `${path}.rm`;
   }
 
-  /** Numbers that have a directory, or what is left of one. Other names are nobody's business. */
-  async ids(): Promise<readonly number[]> {
+  /** Looks at what is there. Names of other forms are nobody's business. */
+  async find(): Promise<FoundDirectories> {
     const names = await readdir(this.#root);
-    const ids = names.flatMap((name) => OURS.exec(name)?.[1] ?? []);
-    return [...new Set(ids)].map(Number);
+    const ids = names.filter((name) => MADE.test(name)).map(Number);
+    const aside = names.flatMap((name) => SET_ASIDE.exec(name)?.[1] ?? []);
+    return {
+      ids,
+      aside: aside.map((id) => join(this.#root, `${id}.rm`)),
+      lastId: Math.max(0, ...ids, ...aside.map(Number)),
+    };
   }
 }
 

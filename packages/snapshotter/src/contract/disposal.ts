@@ -20,7 +20,8 @@ export interface DisposalParts {
 export class Disposal {
   readonly #parts: DisposalParts;
   readonly #making = new Set<number>();
-  readonly #deleting = new Set<Promise<void>>();
+  /** By path. */
+  readonly #deleting = new Map<string, Promise<void>>();
 
   constructor(parts: DisposalParts) {
     this.#parts = parts;
@@ -44,7 +45,7 @@ export class Disposal {
     const { directories, mapped, logger } = this.#parts;
     try {
       await mapped.hide(directories.mapped(id));
-      this.#delete(await directories.setAside(id), id);
+      this.#delete(await directories.setAside(id));
     } catch (error) {
       const { message } = AppError.from(error);
       logger.warn("snapshot directory not removed", { snapshot: id, error: message });
@@ -59,23 +60,26 @@ export class Disposal {
 
   /** Resolves when what is being deleted now is gone. */
   async settled(): Promise<void> {
-    await Promise.all(this.#deleting);
+    await Promise.all(this.#deleting.values());
   }
 
   /** The quick half of {@link Disposal.collect}: the rest goes on in the background. */
   async setOrphansAside(): Promise<void> {
     const { directories, metastore } = this.#parts;
-    for (const id of await directories.ids()) {
+    const { ids, aside } = await directories.find();
+    for (const path of aside) this.#delete(path);
+    for (const id of ids) {
       if (!this.#making.has(id) && !metastore.hasId(id)) await this.dispose(id);
     }
   }
 
-  #delete(path: string, id: number): void {
+  #delete(path: string): void {
+    if (this.#deleting.has(path)) return;
     const deletion = this.#parts.workers.remove(path).catch((error: unknown) => {
       const { message } = AppError.from(error);
-      this.#parts.logger.warn("snapshot directory not deleted", { snapshot: id, error: message });
+      this.#parts.logger.warn("snapshot directory not deleted", { path, error: message });
     });
-    this.#deleting.add(deletion);
-    void deletion.then(() => this.#deleting.delete(deletion));
+    this.#deleting.set(path, deletion);
+    void deletion.then(() => this.#deleting.delete(path));
   }
 }

@@ -1,13 +1,26 @@
 import { AppError } from "@soci-ts/core";
 import { FilterScanner, type Token } from "./filter-scanner.ts";
+import { REF_LABEL } from "./image-labels.ts";
 import { compilePattern } from "./pattern.ts";
 import type { SnapshotInfo } from "./types.ts";
 
 /** What filters look at. */
 export type Filterable = Pick<SnapshotInfo, "kind" | "name" | "parent" | "labels">;
 
-/** Tells whether a snapshot matches. */
-export type SnapshotFilter = (snapshot: Filterable) => boolean;
+/** Filters, read. */
+export interface SnapshotFilter {
+  matches(snapshot: Filterable): boolean;
+  /** The `containerd.io/snapshot.ref` of all that matches, if the filters fix one: what containerd asks after every layer that was there already. */
+  readonly chainId: string | undefined;
+}
+
+type Test = (snapshot: Filterable) => boolean;
+
+/** One comma-separated part; `chainId` if it is `labels."containerd.io/snapshot.ref"==…`. */
+interface Selector {
+  readonly test: Test;
+  readonly chainId?: string | undefined;
+}
 
 /** Filters come from clients; containerd's own have some hundred bytes. */
 const MAX_FILTER_LENGTH = 16_384;
@@ -32,12 +45,18 @@ export function parseFilters(filters: readonly string[]): SnapshotFilter {
     throw new AppError("invalid_argument", message);
   }
   const parsed = filters.map(parseFilter);
-  if (parsed.length === 0) return () => true;
-  return (snapshot) => parsed.some((matches) => matches(snapshot));
+  const [only, ...others] = parsed;
+  return {
+    matches: (snapshot) =>
+      only === undefined ||
+      parsed.some((selectors) => selectors.every(({ test }) => test(snapshot))),
+    chainId:
+      others.length > 0 ? undefined : only?.find(({ chainId }) => chainId !== undefined)?.chainId,
+  };
 }
 
-function parseFilter(text: string): SnapshotFilter {
-  if (text === "") return () => true;
+function parseFilter(text: string): readonly Selector[] {
+  if (text === "") return [];
   if (text.length > MAX_FILTER_LENGTH) {
     const message = `Cannot use a filter: it has ${text.length} characters, want at most ${MAX_FILTER_LENGTH}`;
     throw new AppError("invalid_argument", message);
@@ -49,42 +68,50 @@ function parseFilter(text: string): SnapshotFilter {
     selectors.push(parseSelector(scanner));
   }
   if (scanner.peek() !== "") throw scanner.fault(scanner.position, 'want "," or the end');
-  return (snapshot) => selectors.every((matches) => matches(snapshot));
+  return selectors;
 }
 
-function parseSelector(scanner: FilterScanner): SnapshotFilter {
+function parseSelector(scanner: FilterScanner): Selector {
   const path = [fieldOf(scanner, scanner.scan())];
   while (scanner.peek() === ".") {
     scanner.scan();
     path.push(fieldOf(scanner, scanner.scan()));
   }
   const next = scanner.peek();
-  if (next === "" || next === ",") return (snapshot) => valueAt(snapshot, path) !== undefined;
+  if (next === "" || next === ",") {
+    return { test: (snapshot) => valueAt(snapshot, path) !== undefined };
+  }
   const operator = scanner.scan();
   const value = scanner.scan();
-  if (operator.kind === "operator" && operator.text === "==") {
-    const wanted = textOf(scanner, value);
-    return (snapshot) => valueAt(snapshot, path) === wanted;
+  switch (operator.kind === "operator" ? operator.text : "") {
+    case "==":
+      return equalitySelector(path, textOf(scanner, value));
+    case "!=":
+      return inequalitySelector(path, textOf(scanner, value));
+    case "~=":
+      return patternSelector(scanner, path, value);
+    default:
+      throw scanner.fault(operator.position, 'want one of the operators "==", "!=", "~="');
   }
-  if (operator.kind === "operator" && operator.text === "!=") {
-    const unwanted = textOf(scanner, value);
-    return (snapshot) => (valueAt(snapshot, path) ?? "") !== unwanted;
-  }
-  if (operator.kind === "operator" && operator.text === "~=") {
-    return patternSelector(scanner, path, value);
-  }
-  throw scanner.fault(operator.position, 'want one of the operators "==", "!=", "~="');
 }
 
-function patternSelector(
-  scanner: FilterScanner,
-  path: readonly string[],
-  token: Token,
-): SnapshotFilter {
+function equalitySelector(path: readonly string[], wanted: string): Selector {
+  const isRef = path[0] === "labels" && path.slice(1).join(".") === REF_LABEL;
+  return {
+    test: (snapshot) => valueAt(snapshot, path) === wanted,
+    chainId: isRef ? wanted : undefined,
+  };
+}
+
+function inequalitySelector(path: readonly string[], unwanted: string): Selector {
+  return { test: (snapshot) => (valueAt(snapshot, path) ?? "") !== unwanted };
+}
+
+function patternSelector(scanner: FilterScanner, path: readonly string[], token: Token): Selector {
   const source = token.kind === "quoted" ? scanner.unquote(token) : textOf(scanner, token);
   const pattern = compilePattern(source);
   if (pattern.kind === "fault") throw scanner.fault(token.position, pattern.state);
-  return (snapshot) => pattern.matches(valueAt(snapshot, path) ?? "");
+  return { test: (snapshot) => pattern.matches(valueAt(snapshot, path) ?? "") };
 }
 
 function fieldOf(scanner: FilterScanner, token: Token): string {

@@ -56,6 +56,11 @@ export class Metastore {
     return this.#lastId;
   }
 
+  /** Leaves out numbers up to `id`: a crash may have left directories that are named for them. */
+  skipIds(id: number): void {
+    this.#lastId = Math.max(this.#lastId, id);
+  }
+
   /** The snapshot under a name, or `undefined`. */
   find(name: string): SnapshotRecord | undefined {
     const row = this.#byName.get(name);
@@ -218,12 +223,17 @@ export class Metastore {
     return counts;
   }
 
-  /** Up to `limit` snapshots with numbers above `afterId`, in order. */
-  page(afterId: number, limit: number): readonly SnapshotRecord[] {
-    return this.#database
-      .prepare<SnapshotRow>(`${SELECT} WHERE s.id > ? ORDER BY s.id LIMIT ?`)
-      .all(afterId, limit)
-      .map(recordOf);
+  /** Up to `limit` snapshots with numbers above `afterId`, in order; if `chainId` is given, those that carry this `containerd.io/snapshot.ref`. */
+  page(afterId: number, limit: number, chainId?: string): readonly SnapshotRecord[] {
+    const rows =
+      chainId === undefined
+        ? this.#database
+            .prepare<SnapshotRow>(`${SELECT} WHERE s.id > ? ORDER BY s.id LIMIT ?`)
+            .all(afterId, limit)
+        : this.#database
+            .prepare<SnapshotRow>(`${SELECT} WHERE ${REF} = ? AND s.id > ? ORDER BY s.id LIMIT ?`)
+            .all(chainId, afterId, limit);
+    return rows.map(recordOf);
   }
 
   /** Lazy layers that active snapshots and views stand on. */

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "@soci-ts/core";
-import { mount, unmount } from "@soci-ts/linux";
+import { findMount, mount, unmount } from "@soci-ts/linux";
 
 /** What this kernel's overlayfs takes, on the file system that snapshots lie on. */
 export interface OverlayFeatures {
@@ -12,10 +12,23 @@ export interface OverlayFeatures {
   readonly redirectDir: boolean;
   /** `metacopy=off`: the default of a kernel may be on, which would leave files without their content in a committed snapshot. */
   readonly metacopyOff: boolean;
-  /** `userxattr`: in a user namespace; excludes the two above. */
+  /**
+   * `xino=on`: a file of a lower layer on another file system keeps its inode number when it is written to, and all files show the overlay's
+   * device number.
+   */
+  readonly xinoOn: boolean;
+  /** `userxattr`: in a user namespace; excludes redirects and metacopy. */
   readonly userXattr: boolean;
 }
 
+/** What is wanted of overlayfs. */
+export interface WantedFeatures {
+  readonly userXattr: boolean;
+  /** For lower layers whose inode numbers have 32 bits, as EROFS's have. */
+  readonly xino: boolean;
+}
+
+const TARGET = "t";
 const PARAMETERS = "/sys/module/overlay/parameters";
 
 /**
@@ -25,25 +38,40 @@ const PARAMETERS = "/sys/module/overlay/parameters";
  */
 export async function probeOverlay(
   directory: string,
-  userXattr: boolean,
+  { userXattr, xino }: WantedFeatures,
 ): Promise<OverlayFeatures> {
   const listed: OverlayFeatures = {
     indexOff: existsSync(join(PARAMETERS, "index")),
     redirectDir: !userXattr && existsSync(join(PARAMETERS, "redirect_dir")),
     metacopyOff: !userXattr && existsSync(join(PARAMETERS, "metacopy")),
+    xinoOn: xino && existsSync(join(PARAMETERS, "xino_auto")),
     userXattr,
   };
-  await rm(directory, { recursive: true, force: true });
+  await clear(directory);
   try {
     return await tryMounts(directory, listed);
   } finally {
-    await rm(directory, { recursive: true, force: true });
+    await clear(directory);
   }
 }
 
+/** Also after a process that was killed while it tried. */
+async function clear(directory: string): Promise<void> {
+  const target = join(directory, TARGET);
+  if (findMount(target) !== undefined) await unmount(target, { detach: true });
+  await rm(directory, { recursive: true, force: true });
+}
+
 async function tryMounts(directory: string, listed: OverlayFeatures): Promise<OverlayFeatures> {
-  for (const name of ["l", "u", "w", "t"]) await mkdir(join(directory, name), { recursive: true });
-  const bare = { ...listed, indexOff: false, redirectDir: false, metacopyOff: false };
+  for (const name of ["l", "u", "w", TARGET])
+    await mkdir(join(directory, name), { recursive: true });
+  const bare = {
+    ...listed,
+    indexOff: false,
+    redirectDir: false,
+    metacopyOff: false,
+    xinoOn: false,
+  };
   const refusal = await refusalOf(directory, bare);
   if (refusal?.code === "permission_denied") return listed;
   if (refusal !== undefined) {
@@ -51,7 +79,7 @@ async function tryMounts(directory: string, listed: OverlayFeatures): Promise<Ov
     throw new AppError("failed_precondition", message, { cause: refusal });
   }
   let features = bare;
-  for (const name of ["indexOff", "metacopyOff", "redirectDir"] as const) {
+  for (const name of ["indexOff", "metacopyOff", "redirectDir", "xinoOn"] as const) {
     const more = { ...features, [name]: listed[name] };
     if (listed[name] && (await refusalOf(directory, more)) === undefined) features = more;
   }
@@ -66,11 +94,11 @@ async function refusalOf(
   const own = { content: at("u"), work: at("w") };
   const data = overlayOptions(features, { lowers: [at("l")], own }).join(",");
   try {
-    await mount({ source: "overlay", target: at("t"), type: "overlay", data });
+    await mount({ source: "overlay", target: at(TARGET), type: "overlay", data });
   } catch (error) {
     return AppError.from(error);
   }
-  await unmount(at("t"), { detach: true });
+  await unmount(at(TARGET), { detach: true });
   return undefined;
 }
 
@@ -94,6 +122,7 @@ export function overlayOptions(
   if (features.redirectDir)
     options.push(own === undefined ? "redirect_dir=follow" : "redirect_dir=on");
   if (features.metacopyOff) options.push("metacopy=off");
+  if (features.xinoOn) options.push("xino=on");
   if (own !== undefined) options.push(`workdir=${own.work}`, `upperdir=${own.content}`);
   options.push(`lowerdir=${lowers.join(":")}`);
   return options;

@@ -19,7 +19,7 @@ runSnapshotSuite({
 runSnapshotSuite({
   name: "snapshots on lazy bottom layers",
   open: async (root) => {
-    const opened = await openContract(root);
+    const opened = await openContract(root, { isLenient: true });
     let count = 0;
     return {
       service: opened.service,

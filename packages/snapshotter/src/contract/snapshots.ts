@@ -2,11 +2,12 @@ import { AppError, type IoOptions, type Logger, type Metrics } from "@soci-ts/co
 import type { Database } from "@soci-ts/sqlite";
 import { type Owner, SnapshotDirectories } from "./directories.ts";
 import { Disposal } from "./disposal.ts";
+import { parseFilters } from "./filter.ts";
 import { type MappedOwners, mappedOwnersOf } from "./id-mapping.ts";
 import { imageLayerOf } from "./image-labels.ts";
 import { ImageLayers } from "./image-layers.ts";
 import { LayerKeeper } from "./layer-keeper.ts";
-import { listSnapshots } from "./list.ts";
+import { SnapshotLists } from "./list.ts";
 import { MappedLowers } from "./mapped-lowers.ts";
 import { Metastore } from "./metastore.ts";
 import { untilPast } from "./moment.ts";
@@ -39,6 +40,8 @@ export interface SnapshotsOptions {
   readonly idMapped: IdMappedMounts;
   /** Mount with `userxattr`: in a user namespace. Renaming a directory of a lower layer then fails. */
   readonly userxattr: boolean;
+  /** Mount with `xino=on`: where lazy layers are EROFS mounts, whose inode numbers leave room for it. */
+  readonly xino: boolean;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -62,6 +65,7 @@ interface Parts extends SnapshotsOptions {
   readonly disposal: Disposal;
   readonly keeper: LayerKeeper;
   readonly imageLayers: ImageLayers;
+  readonly lists: SnapshotLists;
 }
 
 /**
@@ -72,16 +76,21 @@ export async function openSnapshots(options: SnapshotsOptions): Promise<Snapshot
   const { root, database, layers, logger, metrics } = options;
   const metastore = new Metastore(database);
   const directories = await SnapshotDirectories.open(root);
-  const features = await probeOverlay(`${root}/probe`, options.userxattr);
+  const features = await probeOverlay(`${root}/probe`, {
+    userXattr: options.userxattr,
+    xino: options.xino,
+  });
   const mapped = new MappedLowers(options.idMapped);
   const workers = new TreeWorkers();
   const disposal = new Disposal({ directories, metastore, mapped, workers, logger });
   const keeper = new LayerKeeper({ layers, metastore, logger });
   const imageLayers = new ImageLayers({ metastore, keeper, logger, metrics });
+  const lists = new SnapshotLists(root, logger);
+  metastore.skipIds((await directories.find()).lastId);
   await disposal.setOrphansAside();
   keeper.retain();
-  const own = { metastore, directories, features, mapped, workers, disposal, keeper, imageLayers };
-  return new Snapshots({ ...options, ...own });
+  const kept = { metastore, directories, features, mapped, workers, disposal };
+  return new Snapshots({ ...options, ...kept, keeper, imageLayers, lists });
 }
 
 /** The snapshot contract over a metastore, directories, and lazy layers. Made by {@link openSnapshots}. */
@@ -140,11 +149,11 @@ export class Snapshots implements SnapshotService {
   }
 
   async commit(name: string, key: string, labels: Labels): Promise<void> {
-    await this.#calls.run(async (signal) => {
+    await this.#calls.run(async () => {
       requireName(name, "name");
       const { metastore, directories, workers, keeper, mapped, logger } = this.#parts;
       const { id } = metastore.checkCommit(key, name);
-      const usage = await workers.usage(directories.content(id), signal);
+      const usage = await workers.usageFromNow(directories.content(id));
       const record = metastore.commit(key, name, { labels, usage });
       keeper.retain();
       await mapped.hide(directories.mapped(id)).catch((error: unknown) => {
@@ -182,7 +191,7 @@ export class Snapshots implements SnapshotService {
 
   async *list(filters: readonly string[]): AsyncGenerator<SnapshotInfo> {
     this.#calls.requireOpen();
-    yield* listSnapshots(this.#parts.root, filters, this.#parts.logger);
+    yield* this.#parts.lists.list(parseFilters(filters));
   }
 
   async usage(key: string, options?: IoOptions): Promise<Usage> {
@@ -251,6 +260,7 @@ export class Snapshots implements SnapshotService {
     await this.#parts.disposal.settled();
     await this.#parts.keeper.settled();
     await this.#parts.workers[Symbol.asyncDispose]();
+    this.#parts.lists[Symbol.dispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -32,27 +32,37 @@ class TreeThread {
   }
 
   async end(): Promise<void> {
-    await this.#worker?.terminate();
+    const worker = this.#worker;
+    this.#lost("Cannot look into a tree: its thread was ended");
+    await worker?.terminate();
   }
 
   #start(): Worker {
     if (this.#worker !== undefined) return this.#worker;
     const worker = new Worker(new URL("./tree-worker.js", import.meta.url));
     this.#worker = worker;
-    worker.on("message", (answer: TreeAnswer) => {
-      this.#waiting.get(answer.id)?.resolve(answer);
-      this.#waiting.delete(answer.id);
-      if (this.#waiting.size === 0) worker.unref();
-    });
-    const failed = (reason: string): void => {
-      if (this.#worker !== worker) return;
-      this.#worker = undefined;
-      for (const { reject } of this.#waiting.values()) reject(new AppError("internal", reason));
-      this.#waiting.clear();
+    const ifCurrent = (work: () => void): void => {
+      if (this.#worker === worker) work();
     };
-    worker.once("error", (error) => failed(`Cannot look into a tree: ${error.message}`));
-    worker.once("exit", () => failed("Cannot look into a tree: its thread ended"));
+    worker.on("message", (answer: TreeAnswer) => ifCurrent(() => this.#take(answer, worker)));
+    worker.once("error", ({ message }) =>
+      ifCurrent(() => this.#lost(`Cannot look into a tree: ${message}`)),
+    );
+    worker.once("exit", () => ifCurrent(() => this.#lost("Cannot look into a tree: no thread")));
     return worker;
+  }
+
+  #take(answer: TreeAnswer, worker: Worker): void {
+    this.#waiting.get(answer.id)?.resolve(answer);
+    this.#waiting.delete(answer.id);
+    // An idle thread keeps no process alive.
+    if (this.#waiting.size === 0) worker.unref();
+  }
+
+  #lost(reason: string): void {
+    this.#worker = undefined;
+    for (const { reject } of this.#waiting.values()) reject(new AppError("internal", reason));
+    this.#waiting.clear();
   }
 }
 
@@ -69,14 +79,13 @@ export class TreeWorkers implements AsyncDisposable {
    * @throws AppError `internal` if something in it can't be looked at; what the signal says.
    */
   async usage(path: string, signal?: AbortSignal): Promise<Usage> {
-    return await this.#walks.do(
-      path,
-      async () => {
-        const { usage } = await this.#measuring.do("usage", path);
-        return usage ?? { sizeBytes: 0, inodes: 0 };
-      },
-      signal,
-    );
+    return await this.#walks.do(path, () => this.usageFromNow(path), signal);
+  }
+
+  /** Like {@link TreeWorkers.usage} in a walk of its own, which sees all that was written before the call. */
+  async usageFromNow(path: string): Promise<Usage> {
+    const { usage } = await this.#measuring.do("usage", path);
+    return usage ?? { sizeBytes: 0, inodes: 0 };
   }
 
   /** Deletes a directory tree; absent is fine. */

@@ -1,4 +1,5 @@
 import type { Digest, IoOptions } from "@soci-ts/core";
+import type { ConsideredIndex } from "@soci-ts/soci";
 
 /** What a snapshot is: being written (`active`), looked at (`view`), or part of an image (`committed`). */
 export type SnapshotKind = "active" | "view" | "committed";
@@ -92,15 +93,6 @@ export interface LayerStep {
   readonly kind?: "no_index" | "index_refused" | "index_failed" | "ztoc_failed" | undefined;
 }
 
-/** A SOCI index that there was to choose from. */
-export interface IndexChoice {
-  readonly digest: string;
-  /** Where it was found. */
-  readonly origin: string;
-  readonly taken: boolean;
-  readonly why: string;
-}
-
 /** What is remembered about how a layer came to be; kept with the snapshot. */
 export interface LayerStory {
   readonly imageReference: string;
@@ -112,7 +104,7 @@ export interface LayerStory {
   readonly indexDigest?: Digest | undefined;
   readonly indexOrigin?: string | undefined;
   /** All that were found for the image, also those that the trust policy refused. */
-  readonly considered?: readonly IndexChoice[] | undefined;
+  readonly considered?: readonly ConsideredIndex[] | undefined;
   readonly steps: readonly LayerStep[];
 }
 

@@ -1,19 +1,18 @@
-import { AppError, abortable, type Digest, Semaphore } from "@soci-ts/core";
+import { AppError, abortable, type Digest } from "@soci-ts/core";
 import type { LayerIndex } from "@soci-ts/layer-index";
 import { MEDIA_TYPE_SOCI_INDEX_V1, type Reference, type RepositoryName } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
 import {
-  type FoundIndex,
-  fetchZtoc,
+  fetchZtocs,
   findIndex,
   type IndexReader,
+  type IndexSearch,
   type ResolvedImage,
   type SourceLayer,
 } from "@soci-ts/soci";
 import type { Store } from "@soci-ts/store";
+import type { LayerStep } from "../contract/types.ts";
 import type { ImageWorkerOptions } from "./image-worker.ts";
-
-const ZTOCS_AT_ONCE = 8;
 
 /** What looking for an index needs. */
 export interface LookUpOptions extends ImageWorkerOptions {
@@ -23,15 +22,17 @@ export interface LookUpOptions extends ImageWorkerOptions {
 }
 
 /** An image's index, or why it is read without one. */
-export interface ImageIndex {
-  readonly found?: FoundIndex | undefined;
+export interface ImageIndex extends Partial<IndexSearch> {
   readonly why: string;
+  /** Of an image without one, for counting. */
+  readonly kind?: LayerStep["kind"];
 }
 
 /** A layer by its ztoc, or why not. */
 export interface IndexedLayer {
   readonly indexed?: { readonly index: LayerIndex; readonly ztocDigest: Digest } | undefined;
   readonly why: string;
+  readonly kind?: LayerStep["kind"];
 }
 
 /**
@@ -62,66 +63,73 @@ export async function lookUpIndex(
   reader: IndexReader,
   options: LookUpOptions,
 ): Promise<ImageIndex> {
-  const { reference, store, logger, lookupTimeoutMs } = options;
-  const deadline = AbortSignal.timeout(lookupTimeoutMs);
-  const signal = AbortSignal.any([options.signal, deadline]);
+  const { reference, store, policyOf, logger, lookupTimeoutMs } = options;
   const { registry, repository } = reference;
+  const deadline = AbortSignal.timeout(lookupTimeoutMs);
   try {
-    const found = await findIndex({
+    const search = await findIndex({
       client: reader,
       repository: { registry, repository },
       manifestDescriptor: image.manifestDescriptor,
       manifest: image.manifest,
+      policy: policyOf({ registry, repository }),
       store,
       logger,
-      signal,
+      signal: AbortSignal.any([options.signal, deadline]),
     });
-    return { found, why: found?.reason ?? "the image has no SOCI index" };
+    return { ...search, ...explained(search) };
   } catch (error) {
     options.signal.throwIfAborted();
     const state = deadline.aborted
       ? `no answer within ${lookupTimeoutMs} ms`
       : AppError.from(error).message;
     logger.warn("index not looked up", { error: state });
-    return { why: `its index could not be looked for: ${state}` };
+    return { kind: "index_failed", why: `its index could not be looked for: ${state}` };
   }
 }
 
-/** Fetches the ztocs of an image's layers, several at a time. One that is gone or broken costs its layer the laziness only. */
+function explained({ found, considered }: IndexSearch): Pick<ImageIndex, "why" | "kind"> {
+  if (found !== undefined) return { why: found.reason };
+  const indexes = considered.filter(({ digest }) => digest !== undefined);
+  const [first] = indexes;
+  if (first === undefined) return { kind: "no_index", why: "the image has no SOCI index" };
+  const why = `none of its indexes (${indexes.length}) can be used: ${first.digest}: ${first.why}`;
+  return { kind: "index_refused", why };
+}
+
+/**
+ * Fetches the ztocs of an image's layers, several at a time, each as its own promise. One that is gone or broken, or can't be had now,
+ * costs its layer the laziness only.
+ */
 export function readIndexedLayers(
   layers: readonly SourceLayer[],
-  { found, why }: ImageIndex,
+  { found, why, kind }: ImageIndex,
   options: LookUpOptions,
 ): readonly Promise<IndexedLayer>[] {
-  if (found === undefined) return layers.map(async () => ({ why }));
-  const ztocs = new Map(found.index.ztocs.map((ztoc) => [ztoc.layerDigest, ztoc]));
-  const permits = new Semaphore(ZTOCS_AT_ONCE);
-  const read = async ({ descriptor }: SourceLayer): Promise<IndexedLayer> => {
-    const ztoc = ztocs.get(descriptor.digest);
-    if (ztoc === undefined) return { why: `index ${found.indexDescriptor.digest} leaves it out` };
-    const { client, reference, store, signal, logger } = options;
-    const { registry, repository } = reference;
+  if (found === undefined) return layers.map(async () => ({ why, kind }));
+  const { client, reference, store, signal, logger } = options;
+  const { registry, repository } = reference;
+  const { index, indexDescriptor, reason } = found;
+  const ztocs = fetchZtocs({
+    client,
+    repository: { registry, repository },
+    index,
+    layers: layers.map(({ descriptor }) => descriptor),
+    store,
+    signal,
+  });
+  const name = `index ${indexDescriptor.digest}`;
+  return layers.map(async ({ descriptor }, at): Promise<IndexedLayer> => {
     try {
-      const index = await permits.run(
-        () =>
-          fetchZtoc({
-            client,
-            repository: { registry, repository },
-            ztoc,
-            layer: descriptor,
-            store,
-            signal,
-          }),
-        signal,
-      );
-      const indexed = { index, ztocDigest: ztoc.descriptor.digest };
-      return { indexed, why: `index ${found.indexDescriptor.digest} (${found.reason})` };
+      const ztoc = (await ztocs)[at];
+      if (ztoc?.kind === "indexed") return { indexed: ztoc, why: `${name} (${reason})` };
+      if (ztoc?.kind !== "unusable") return { kind: "no_index", why: `${name} leaves it out` };
+      return { kind: "ztoc_failed", why: `its ztoc can't be used: ${ztoc.why}` };
     } catch (error) {
       signal.throwIfAborted();
       const { message } = AppError.from(error);
-      logger.warn("ztoc not usable", { layer: descriptor.digest, error: message });
-      return { why: `its ztoc can't be used: ${message}` };
+      logger.warn("ztoc not fetched", { layer: descriptor.digest, error: message });
+      return { kind: "ztoc_failed", why: `its ztoc could not be fetched: ${message}` };
     }
-  };
-  return layers.map(read);
+  });
 }

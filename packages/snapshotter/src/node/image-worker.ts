@@ -1,7 +1,9 @@
 import { createInterface } from "node:readline";
 import { AppError, type Logger } from "@soci-ts/core";
 import type { OverlayXattrs } from "@soci-ts/layer-index";
+import type { RepositoryName } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
+import type { TrustPolicy } from "@soci-ts/soci";
 import type { ImageJob, WorkerMessage } from "./image-job.ts";
 import { reportLayers } from "./report-layers.ts";
 
@@ -10,6 +12,8 @@ export interface ImageWorkerOptions {
   /** The daemon's root. */
   readonly root: string;
   readonly client: RegistryClient;
+  /** Which indexes of a repository's images are believed. */
+  readonly policyOf: (repository: RepositoryName) => TrustPolicy;
   readonly overlayXattrs: OverlayXattrs;
   /** Layers of the image that are read whole at a time. */
   readonly wholeAtOnce: number;

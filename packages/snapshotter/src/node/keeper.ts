@@ -7,14 +7,13 @@ import { findMount, fuseMount, openFuseDevice, readMountTable, unmount } from "@
 import { replaceFile } from "../mount-directories.ts";
 import { ownIdentity, type ProcessIdentity, processState } from "../process-identity.ts";
 import type { ServerCommand } from "../server-process.ts";
-import { type NodePaths, nodePaths } from "./node-paths.ts";
-import { FUSE_FD } from "./serve-layers.ts";
+import { LAYER_SERVER_FUSE_FD, type NodePaths, nodePaths } from "./node-paths.ts";
 
 /** What the keeper needs. */
 export interface KeeperOptions {
   /** The daemon's root. */
   readonly root: string;
-  /** Starts the layer server; its descriptor {@link FUSE_FD} will be the FUSE connection. */
+  /** Starts the layer server; its descriptor {@link LAYER_SERVER_FUSE_FD} will be the FUSE connection. */
   readonly server: ServerCommand;
   readonly logger: Logger;
 }
@@ -112,7 +111,7 @@ async function keepServing(
 function serveOnce({ argv, environment }: ServerCommand, fd: number): Promise<string> {
   const [program, ...args] = argv;
   const stdio: ("ignore" | "inherit" | number)[] = ["ignore", "inherit", "inherit"];
-  stdio[FUSE_FD] = fd;
+  stdio[LAYER_SERVER_FUSE_FD] = fd;
   return new Promise((resolve) => {
     const child = spawn(program, args, {
       cwd: "/",

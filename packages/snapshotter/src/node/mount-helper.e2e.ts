@@ -158,7 +158,7 @@ describe("MountHelper", { skip }, () => {
     await helper.preload(layer.source);
   });
 
-  it("does eight calls at a time, keeps two processes, and leaves none behind", async () => {
+  it("does eight calls at a time, keeps two processes at most, and leaves none behind", async () => {
     const abort = new AbortController();
     const hanging = Array.from({ length: 9 }, (_, at) =>
       helper.preload(fifo(`never-${at}`), { signal: abort.signal }),
@@ -168,7 +168,7 @@ describe("MountHelper", { skip }, () => {
     abort.abort();
     await settled;
     await Promise.all(Array.from({ length: 5 }, () => helper.preload(layer.source)));
-    await until(() => helpers().length === 2);
+    await until(() => helpers().length <= 2);
     await helper[Symbol.asyncDispose]();
     await until(() => helpers().length === 0);
     await assert.rejects(helper.preload(layer.source), { code: "unavailable" });

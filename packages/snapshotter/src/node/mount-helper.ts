@@ -21,6 +21,9 @@ const MAX_IDLE = 2;
 
 const DEFAULT_DEADLINE_MS = 30_000;
 
+/** A mount takes some milliseconds, a new process some hundred: one that is busy is waited for this long before another is started. */
+const PATIENCE_MS = 150;
+
 /**
  * Makes mounts for a process that serves FUSE. The kernel reads from the server before such a call returns, and also when a path into one of its
  * mounts is looked up, so a server that called itself would wait for itself for ever.
@@ -34,6 +37,8 @@ export class MountHelper implements AsyncDisposable {
   readonly #slots = new Semaphore(MAX_PROCESSES);
   readonly #idle: HelperProcess[] = [];
   readonly #busy = new Set<HelperProcess>();
+  /** Calls that would rather have a process that is running than start one. */
+  readonly #waiting = new Set<(helper: HelperProcess | undefined) => void>();
   #closed = false;
 
   constructor(options: MountHelperOptions) {
@@ -83,7 +88,7 @@ export class MountHelper implements AsyncDisposable {
 
   async #call(request: HelperRequest, { signal }: IoOptions = {}): Promise<void> {
     await this.#slots.run(async () => {
-      const helper = this.#take();
+      const helper = await this.#take();
       const deadline = this.#startDeadline(request);
       try {
         const either =
@@ -106,20 +111,50 @@ export class MountHelper implements AsyncDisposable {
     return { signal: abort.signal, stop: () => clearTimeout(timer) };
   }
 
-  #take(): HelperProcess {
-    if (this.#closed)
-      throw new AppError("unavailable", "Cannot mount: the mount helper was closed");
-    let helper = this.#idle.pop();
-    while (helper !== undefined && !helper.isUsable) helper = this.#idle.pop();
-    helper ??= new HelperProcess(this.#options, this.#options.logger ?? silentLogger);
+  async #take(): Promise<HelperProcess> {
+    this.#refuseIfClosed();
+    const idle = this.#takeIdle();
+    const helper =
+      idle ?? (this.#busy.size === 0 ? undefined : await this.#nextIdle()) ?? this.#start();
+    this.#refuseIfClosed();
     this.#busy.add(helper);
     return helper;
+  }
+
+  #takeIdle(): HelperProcess | undefined {
+    let helper = this.#idle.pop();
+    while (helper !== undefined && !helper.isUsable) helper = this.#idle.pop();
+    return helper;
+  }
+
+  /** One that is given back soon, or `undefined`. */
+  #nextIdle(): Promise<HelperProcess | undefined> {
+    return new Promise((resolve) => {
+      const take = (helper: HelperProcess | undefined): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(take);
+        resolve(helper);
+      };
+      const timer = setTimeout(() => take(undefined), PATIENCE_MS);
+      this.#waiting.add(take);
+    });
+  }
+
+  #start(): HelperProcess {
+    return new HelperProcess(this.#options, this.#options.logger ?? silentLogger);
+  }
+
+  #refuseIfClosed(): void {
+    if (!this.#closed) return;
+    throw new AppError("unavailable", "Cannot mount: the mount helper was closed");
   }
 
   #giveBack(helper: HelperProcess): void {
     this.#busy.delete(helper);
     if (!helper.isUsable) return;
-    if (this.#closed || this.#idle.length >= MAX_IDLE) helper.close();
+    const [next] = this.#waiting;
+    if (next !== undefined && !this.#closed) next(helper);
+    else if (this.#closed || this.#idle.length >= MAX_IDLE) helper.close();
     else this.#idle.push(helper);
   }
 }

@@ -1,5 +1,6 @@
 import { mkdir, rm, stat } from "node:fs/promises";
 import { AppError, type IoOptions, type Logger, type Metrics } from "@soci-ts/core";
+import type { RepositoryName } from "@soci-ts/oci";
 import type { LayerOutcome, LayerRequest, NodeLayers, Usage } from "../contract/types.ts";
 import type { Door } from "../mount-record.ts";
 import type { ServerCommand } from "../server-process.ts";
@@ -23,7 +24,7 @@ export interface NodeLayersOptions {
   /** Starts an image worker (`runImageWorker`). */
   readonly worker: ServerCommand;
   /** The trust policy for a repository, as text: what was chosen under another policy is chosen anew. */
-  readonly policyOf: (repository: string) => string;
+  readonly policyOf: (repository: RepositoryName) => string;
   readonly idleReleaseMs: number;
   readonly failureMemoryMs: number;
   readonly logger: Logger;

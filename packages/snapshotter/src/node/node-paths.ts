@@ -43,6 +43,9 @@ export interface NodePaths {
   readonly fuseSource: string;
 }
 
+/** The layer server's descriptor of the FUSE connection, which the keeper opened. */
+export const LAYER_SERVER_FUSE_FD = 3;
+
 const RUNTIME_ROOT = "/run/soci-snapshotter";
 
 /** The paths below a daemon's root, which must be absolute. */

@@ -1,6 +1,6 @@
 import { open, readdir, rm } from "node:fs/promises";
 import { AppError, type Logger, Semaphore, SingleFlight } from "@soci-ts/core";
-import { parseReference } from "@soci-ts/oci";
+import { parseReference, type RepositoryName } from "@soci-ts/oci";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
 import type { JsonValue, SlotRecord } from "../mount-record.ts";
 import type { LayerReport, WorkedLayer } from "./image-job.ts";
@@ -19,7 +19,7 @@ import {
 export interface PlacedLayersOptions {
   readonly paths: NodePaths;
   /** What an index was chosen under, for a repository, as text: what was chosen under another policy is chosen anew. */
-  readonly policyOf: (repository: string) => string;
+  readonly policyOf: (repository: RepositoryName) => string;
   readonly logger: Logger;
 }
 
@@ -186,8 +186,8 @@ export class PlacedLayers implements Disposable {
     chainId,
   }: Pick<LayerRequest, "imageReference" | "manifestDigest" | "chainId">): LayerUse {
     const { registry, repository: path } = parseReference(imageReference);
-    const repository = `${registry}/${path}`;
-    return { repository, manifestDigest, chainId, policy: this.#options.policyOf(repository) };
+    const policy = this.#options.policyOf({ registry, repository: path });
+    return { repository: `${registry}/${path}`, manifestDigest, chainId, policy };
   }
 }
 

@@ -59,6 +59,9 @@ export async function* reportLayers(
   }
 }
 
+/** Indexes that a layer's story tells of. */
+const MAX_CONSIDERED = 16;
+
 const LEFT_TO_CONTAINERD: LayerStep = {
   tried: "pull",
   worked: true,
@@ -71,10 +74,13 @@ function storyOf(
   ready: ReadyLayer | undefined,
 ): LayerReport["story"] {
   const { digest: layerDigest, size: sizeBytes } = source.descriptor;
-  const { indexDescriptor, origin: indexOrigin } = image.found ?? {};
+  const { found, considered = [] } = image;
   const index =
-    ready?.lazy === undefined ? {} : { indexDigest: indexDescriptor?.digest, indexOrigin };
-  return { imageReference, manifestDigest, layerDigest, sizeBytes, ...index, steps };
+    ready?.lazy === undefined
+      ? {}
+      : { indexDigest: found?.indexDescriptor.digest, indexOrigin: found?.origin };
+  const about = { imageReference, manifestDigest, layerDigest, sizeBytes };
+  return { ...about, ...index, considered: considered.slice(0, MAX_CONSIDERED), steps };
 }
 
 /** Asks the registry at the same time for everything that does not depend on each other, and sets all layers going. */
@@ -133,7 +139,8 @@ async function makeReady(
     const ready = await (isIndexed ? make() : permits.run(make, context.signal));
     if (ready.lazy !== undefined) steps.push({ tried: "index", worked: true, why: by.why });
     else {
-      steps.push({ tried: "index", worked: false, why: isIndexed ? (ready.why ?? "") : by.why });
+      const why = isIndexed ? (ready.why ?? "") : by.why;
+      steps.push({ tried: "index", worked: false, why, kind: by.kind ?? "ztoc_failed" });
       steps.push({
         tried: "stream",
         worked: true,
@@ -144,7 +151,7 @@ async function makeReady(
   } catch (error) {
     context.signal.throwIfAborted();
     const { message } = AppError.from(error);
-    steps.push({ tried: "index", worked: false, why: by.why });
+    steps.push({ tried: "index", worked: false, why: by.why, kind: by.kind ?? "ztoc_failed" });
     steps.push({ tried: "stream", worked: false, why: message });
     return undefined;
   }

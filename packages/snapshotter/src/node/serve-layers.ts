@@ -6,7 +6,7 @@ import type { JsonValue } from "../mount-record.ts";
 import { CountingMetrics } from "./counting-metrics.ts";
 import { DiskSlots } from "./disk-slots.ts";
 import { serveLocalCalls } from "./local-call.ts";
-import { type NodePaths, nodePaths } from "./node-paths.ts";
+import { LAYER_SERVER_FUSE_FD, type NodePaths, nodePaths } from "./node-paths.ts";
 import type { OpenBlobs } from "./source-blob.ts";
 
 /** What the layer server needs from its app. */
@@ -19,13 +19,10 @@ export interface ServeLayersOptions {
   readonly logger: Logger;
 }
 
-/** The descriptor of the FUSE connection, which the keeper opened. */
-export const FUSE_FD = 3;
-
 const TIDY_INTERVAL_MS = 5000;
 
 /**
- * The process that serves the node's FUSE file system on descriptor {@link FUSE_FD}, until it is unmounted. It keeps nothing that is not on
+ * The process that serves the node's FUSE file system on descriptor {@link LAYER_SERVER_FUSE_FD}, until it is unmounted. It keeps nothing that is not on
  * the disk: when it dies, the keeper starts another one, which takes the connection over with all requests in flight. It never
  * touches its own mount, and ends by SIGKILL to itself only, since a process that waits on `/dev/fuse` survives everything else.
  */
@@ -60,12 +57,12 @@ async function serve(options: ServeLayersOptions): Promise<void> {
     readTimeoutMs: readDeadlineMs,
   });
   const session = new FuseSession({
-    channel: deviceChannel(FUSE_FD),
+    channel: deviceChannel(LAYER_SERVER_FUSE_FD),
     handler: new LayerFileSystem(slots),
     logger,
     readDeadlineMs,
     negotiated: readNegotiated(paths),
-    onReady: (negotiated) => keepNegotiated(paths, negotiated),
+    onNegotiated: (negotiated) => keepNegotiated(paths, negotiated),
   });
   await using _calls = await serveLocalCalls(
     paths.layersSocket,

@@ -24,6 +24,8 @@ class SourceBlob implements RangeBlob {
   readonly size: number;
   readonly #descriptor: Descriptor;
   readonly #options: SourceBlobsOptions;
+  /** By source: a blob remembers which host has it, and where that redirects to. */
+  readonly #blobs = new Map<string, RangeBlob>();
 
   constructor(descriptor: Descriptor, options: SourceBlobsOptions) {
     this.size = descriptor.size;
@@ -47,8 +49,8 @@ class SourceBlob implements RangeBlob {
     let failure: unknown = new AppError("failed_precondition", this.#message("no source is known"));
     for (const source of await this.#options.sources()) {
       try {
-        const blobs = await this.#options.openBlobs(source);
-        for await (const piece of blobs.openBlob(this.#descriptor).stream(at, end, options)) {
+        const blob = await this.#blobOf(source);
+        for await (const piece of blob.stream(at, end, options)) {
           at += piece.length;
           yield piece;
         }
@@ -63,6 +65,19 @@ class SourceBlob implements RangeBlob {
       }
     }
     throw failure;
+  }
+
+  distrust(): void {
+    for (const blob of this.#blobs.values()) blob.distrust?.();
+  }
+
+  async #blobOf(source: JsonValue): Promise<RangeBlob> {
+    const key = JSON.stringify(source);
+    const known = this.#blobs.get(key);
+    if (known !== undefined) return known;
+    const blob = (await this.#options.openBlobs(source)).openBlob(this.#descriptor);
+    this.#blobs.set(key, blob);
+    return blob;
   }
 
   #logFailure({ code, message }: AppError): void {

@@ -18,7 +18,7 @@ export interface OpenedContract extends AsyncDisposable {
 /** Opens snapshots at `root`, with what is there from before. */
 export async function openContract(
   root: string,
-  options: Partial<SnapshotsOptions> & { readonly isDry?: boolean } = {},
+  options: Partial<SnapshotsOptions> & { readonly isLenient?: boolean } = {},
 ): Promise<OpenedContract> {
   await using undo = new DisposeStack();
   const database = openMetastore(root);
@@ -31,6 +31,7 @@ export async function openContract(
     layers,
     idMapped,
     userxattr: false,
+    xino: true,
     logger: silentLogger,
     metrics: silentMetrics,
     ...options,

@@ -13,7 +13,7 @@ import type {
   Usage,
 } from "../contract/types.ts";
 
-/** Node layers whose "lazy" layers are directories, bind-mounted read-only; strict: what is not retained is unmounted at once. */
+/** Node layers whose "lazy" layers are directories, bind-mounted read-only. Strict unless told otherwise: what is not retained is unmounted at once. */
 export class FakeLayers implements NodeLayers {
   /** Requests, in order. */
   readonly requests: LayerRequest[] = [];
@@ -27,12 +27,11 @@ export class FakeLayers implements NodeLayers {
   readonly #directories: string[] = [];
   readonly #mounted = new Set<number>();
   readonly #mounting = new Map<number, number>();
-  /** Mount nothing: tests without root. Directories are then the layers' own. */
-  readonly #isDry: boolean;
+  readonly #isLenient: boolean;
 
-  constructor(root: string, options: { readonly isDry?: boolean } = {}) {
+  constructor(root: string, options: { readonly isLenient?: boolean } = {}) {
     this.#root = root;
-    this.#isDry = options.isDry ?? false;
+    this.#isLenient = options.isLenient ?? false;
   }
 
   /** Makes a layer one that can be had lazily, with this directory as its content. */
@@ -70,6 +69,7 @@ export class FakeLayers implements NodeLayers {
 
   retain(layers: ReadonlySet<number>): void {
     this.retained = layers;
+    if (this.#isLenient) return;
     for (const layer of [...this.#mounted]) {
       if (!layers.has(layer) && (this.#mounting.get(layer) ?? 0) === 0) this.#unmount(layer);
     }
@@ -94,13 +94,13 @@ export class FakeLayers implements NodeLayers {
     const target = join(this.#root, `l${layer}`);
     if (this.#mounted.has(layer)) return target;
     mkdirSync(target, { recursive: true });
-    if (!this.#isDry) execFileSync("mount", ["-n", "-o", "bind,ro", source, target]);
+    execFileSync("mount", ["-n", "-o", "bind,ro", source, target]);
     this.#mounted.add(layer);
     return target;
   }
 
   #unmount(layer: number): void {
-    if (!this.#mounted.delete(layer) || this.#isDry) return;
+    if (!this.#mounted.delete(layer)) return;
     execFileSync("umount", ["-n", "-l", join(this.#root, `l${layer}`)]);
   }
 }

@@ -86,6 +86,7 @@ export class MemoryRegistry {
       async *stream(start, end) {
         yield read().subarray(start, end);
       },
+      distrust: () => {},
     };
   }
 
