@@ -18,7 +18,7 @@ import { until } from "../testing/temporary.ts";
 const run = promisify(execFile);
 const skip = mountObstacle();
 
-const FILES = Array.from({ length: 6 }, (_, at) => seededBytes(1_500_000, at + 1));
+const FILES = Array.from({ length: 6 }, (_, at) => seededBytes(1_000_000, at + 1));
 
 interface Bench extends AsyncDisposable {
   readonly node: TestNode;
@@ -131,5 +131,23 @@ describe("a node whose processes are killed", { skip }, () => {
     layers.retain(new Set());
     await layers[Symbol.asyncDispose]();
     await node.isClean();
+  });
+
+  it("starts keeper and server again when both were killed, and mounts what is gone", async () => {
+    await using bench = await openBench();
+    const { node, image } = bench;
+    const layers = await node.layers("erofs");
+    const [request] = image.requests;
+    assert.ok(request !== undefined);
+    const outcome = await layers.prepareLayer(request);
+    assert.ok(outcome.kind === "lazy", JSON.stringify(outcome.story));
+    const [directory] = await layers.mountLayers([outcome.layer]);
+    for (const role of ["keeper", "serve-layers"] as const) {
+      for (const pid of nodeProcesses(node.root, role)) process.kill(pid, "SIGKILL");
+    }
+    await assert.rejects(sumAt(directory, 0), "its connection is gone");
+    await layers.removeLayers([]);
+    assert.deepEqual(await layers.mountLayers([outcome.layer]), [directory]);
+    assert.equal(await sumAt(directory, 0), fileSum(0));
   });
 });
