@@ -24,6 +24,8 @@ const MAX_WORKERS = 16;
 /** containerd asks for one layer after the other: what is known of the others is kept this long. */
 const RESULT_MEMORY_MS = 60_000;
 
+const SPARE_DELAY_MS = 10_000;
+
 const DEFAULT_ABANDONED_MS = 15_000;
 
 /**
@@ -94,7 +96,10 @@ export class ImageJobs implements AsyncDisposable {
     };
     if (job.isAbandoned) forget();
     else setTimeout(forget, this.#memoryMs(job)).unref();
-    if (!signal.aborted) this.#spare ??= this.#start();
+    // Not at once: the image's container is just being started, and a worker takes a second of processor time to get ready.
+    setTimeout(() => {
+      if (!signal.aborted) this.#spare ??= this.#start();
+    }, SPARE_DELAY_MS).unref();
   }
 
   #memoryMs(job: RunningJob): number {
