@@ -84,6 +84,9 @@ async function openDaemon(parts: OpenParts, stack: DisposeStack): Promise<Daemon
   const trialServer = { ...trial, argv: [...trial.argv, "--state"] as const };
   const door = await chooseDoor(config.mount.door, { store, server: trialServer, logger });
   logger.info("door chosen", { door: door.door, reason: door.reason });
+  const userxattr = usesUserXattrs(config);
+  // Layers are made for one kind of mark: those for the other are not to be found again.
+  const marks = userxattr ? "user" : "trusted";
   const layers = stack.use(
     await openNodeLayers({
       root,
@@ -91,14 +94,13 @@ async function openDaemon(parts: OpenParts, stack: DisposeStack): Promise<Daemon
       mounter: helper,
       keeper: processCommand(config, "keeper"),
       worker: processCommand(config, "image-worker"),
-      policyOf: (repository) => trustText(config, repository),
+      policyOf: (repository) => `${marks}: ${trustText(config, repository)}`,
       idleReleaseMs: config.mount.idleReleaseMs,
       failureMemoryMs: config.index.failureMemoryMs,
       logger,
       metrics,
     }),
   );
-  const userxattr = usesUserXattrs(config);
   const idMapped = idMappedMounts(helper);
   const metered = new MeteredLayers(layers, metrics);
   const snapshots = stack.use(

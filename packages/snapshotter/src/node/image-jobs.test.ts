@@ -168,6 +168,18 @@ describe("ImageJobs", () => {
     });
   }
 
+  it("fails if the program ends at once", async () => {
+    const worker = { argv: ["/bin/false"] as const, environment: {} };
+    await benched(
+      async ({ jobs }) => {
+        for (const name of ["one", "two"]) {
+          await assert.rejects(jobs.outcome(request(name)), { code: "internal" });
+        }
+      },
+      { worker },
+    );
+  });
+
   it("fails if there is no such program", async () => {
     const worker = { argv: ["/nowhere/program"] as const, environment: {} };
     await benched(

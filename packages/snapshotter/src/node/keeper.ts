@@ -60,9 +60,10 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
 }
 
 /** Another keeper may have come meanwhile: one whose mount was taken away serves who still uses it until they end. */
-async function removeRecord({ keeperRecord }: NodePaths, own: string): Promise<void> {
-  const there = await readFile(keeperRecord, "utf8").catch(() => undefined); // nothing to remove
-  if (there === own) await rm(keeperRecord, { force: true });
+async function removeRecord(paths: NodePaths, own: string): Promise<void> {
+  const there = await readFile(paths.keeperRecord, "utf8").catch(() => undefined); // nothing to remove
+  if (there !== own) return;
+  for (const path of [paths.keeperRecord, paths.fuseRecord]) await rm(path, { force: true });
 }
 
 /** The keeper that holds the connection of this root, if one is alive and the mount is there. */

@@ -13,8 +13,9 @@ export function cacheDirectory(paths: NodePaths, digest: Digest): string {
 export async function layerFiles(paths: NodePaths, layer: number): Promise<readonly string[]> {
   const directory = slotDirectory(paths.slots, layer);
   const own = await filesIn(directory);
-  if (own.length === 0) return [];
-  const { record } = await readNodeSlot(directory);
+  const slot = await readNodeSlot(directory).catch(() => undefined); // absent, or damaged: what is there counts
+  if (slot === undefined) return own;
+  const { record } = slot;
   const files = [...own, record.imagePath];
   for (const folder of await filesIn(cacheDirectory(paths, record.layerDigest))) {
     files.push(...(await filesIn(folder)));

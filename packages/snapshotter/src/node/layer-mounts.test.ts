@@ -15,6 +15,8 @@ import { placeNodeSlot, slotDirectory } from "./slot-files.ts";
 class FakeMounter implements LayerMounter {
   readonly calls: string[] = [];
   readonly mounts: ErofsLayerMount[] = [];
+  /** What is mounted. */
+  readonly points = new Set<string>();
   gate: (call: string) => Promise<void> = async () => {};
 
   async mountErofs(layer: ErofsLayerMount): Promise<void> {
@@ -23,6 +25,7 @@ class FakeMounter implements LayerMounter {
     this.mounts.push(layer);
     await this.gate(call);
     this.calls.push(`${call} done`);
+    this.points.add(layer.target);
   }
 
   async unmount(target: string, options: { readonly detach?: boolean } = {}): Promise<void> {
@@ -31,6 +34,7 @@ class FakeMounter implements LayerMounter {
     this.calls.push(call);
     await this.gate(call);
     this.calls.push(`${call} done`);
+    this.points.delete(target);
   }
 }
 
@@ -40,6 +44,8 @@ function nameOf(target: string): string {
 
 interface Bench {
   readonly mounts: LayerMounts;
+  /** As another daemon would. */
+  readonly open: () => LayerMounts;
   readonly mounter: FakeMounter;
   readonly at: (layer: number) => string;
 }
@@ -66,8 +72,13 @@ async function benched(
     await placeNodeSlot(incoming, slotDirectory(paths.slots, layer), { record, source: null });
   }
   const mounter = new FakeMounter();
-  const mounts = new LayerMounts({ paths, door, mounter, idleMs, logger: silentLogger });
-  await test({ mounts, mounter, at: (layer) => join(paths.mounts, String(layer)) });
+  const open = (): LayerMounts =>
+    new LayerMounts({
+      ...{ paths, door, mounter, idleMs, logger: silentLogger },
+      mountPoints: () => mounter.points,
+    });
+  const at = (layer: number): string => join(paths.mounts, String(layer));
+  await test({ mounts: open(), open, mounter, at });
 }
 
 /** A gate that the test opens. */
@@ -190,6 +201,40 @@ describe("LayerMounts", () => {
       assert.ok(mounter.calls.includes("unmount 1 done"));
       await mounts.release(1);
       assert.equal(mounter.calls.filter((call) => call === "unmount 1").length, 1);
+    });
+  });
+
+  it("finds what an earlier daemon has mounted, and releases it when it is idle", async () => {
+    await benched(async ({ mounts, open, mounter, at }) => {
+      await mounts.mount([1]);
+      mounter.points.add("/elsewhere/2");
+      const next = open();
+      assert.deepEqual(next.mounted, [1]);
+      assert.deepEqual(await next.mount([1]), [at(1)]);
+      assert.equal(mounter.mounts.length, 1);
+      next.retain(new Set());
+      await delay(80);
+      await next.releaseIdle();
+      assert.deepEqual(next.mounted, []);
+      assert.ok(!mounter.points.has(at(1)));
+    });
+  });
+
+  it("mounts again what somebody else has taken away, or could not be taken away", async () => {
+    await benched(async ({ mounts, mounter, at }) => {
+      await mounts.mount([1]);
+      mounter.points.delete(at(1));
+      assert.deepEqual(await mounts.mount([1]), [at(1)]);
+      assert.equal(mounter.mounts.length, 2);
+      mounter.gate = async (call) => {
+        if (call === "unmount 1") throw new AppError("deadline_exceeded", "not done");
+      };
+      await mounts.release(1);
+      assert.ok(mounter.points.has(at(1)));
+      mounter.gate = async () => {};
+      await mounts.mount([1]);
+      const expected = ["unmount 1", "unmount 1", "unmount 1 done", "mount 1", "mount 1 done"];
+      assert.deepEqual(mounter.calls.slice(-5), expected);
     });
   });
 

@@ -1,7 +1,7 @@
 import { mkdir, rmdir } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { AppError, abortable, type IoOptions, type Logger } from "@soci-ts/core";
-import { findMount, readMountTable } from "@soci-ts/linux";
+import { readMountTable } from "@soci-ts/linux";
 import type { ErofsDoor } from "../erofs-mount.ts";
 import type { Door } from "../mount-record.ts";
 import type { MountHelper } from "./mount-helper.ts";
@@ -19,11 +19,14 @@ export interface LayerMountsOptions {
   /** How long a mounted layer that no snapshot needs stays mounted. */
   readonly idleMs: number;
   readonly logger: Logger;
+  /** What is in the mount table; by default this process's. */
+  readonly mountPoints?: (() => ReadonlySet<string>) | undefined;
 }
 
 interface MountedLayer {
   /** Resolves when the layer is mounted; a layer whose mount failed is unmounted, and forgotten, before this rejects. */
   readonly done: Promise<void>;
+  isDone: boolean;
   /** When it was last asked for, or last needed by a snapshot. */
   neededAtMs: number;
 }
@@ -34,7 +37,8 @@ interface MountedLayer {
  *
  * A layer is *unmounted* → (asked for) *mounting* → *mounted* → (not needed for `idleMs`, or removed) *releasing* → unmounted; one that is asked for
  * while it is released is mounted after that. What overlayfs holds lives on when a mount point goes, so taking one away never hurts a
- * container. Mounts that an earlier daemon made count.
+ * container. Mounts that an earlier daemon made count. The mount table has the last word: a new keeper, or an administrator, may have taken away what is
+ * on the list here, and an empty directory must not pass for a layer.
  */
 export class LayerMounts {
   readonly #options: LayerMountsOptions;
@@ -44,8 +48,11 @@ export class LayerMounts {
 
   constructor(options: LayerMountsOptions) {
     this.#options = options;
-    for (const layer of mountedLayers(options.paths)) {
-      this.#mounted.set(layer, { done: Promise.resolve(), neededAtMs: Date.now() });
+    for (const path of this.#mountPoints()) {
+      const layer = path.startsWith(`${options.paths.mounts}/`) ? Number(basename(path)) : NaN;
+      if (!Number.isSafeInteger(layer)) continue;
+      const neededAtMs = Date.now();
+      this.#mounted.set(layer, { done: Promise.resolve(), isDone: true, neededAtMs });
     }
   }
 
@@ -61,6 +68,7 @@ export class LayerMounts {
    */
   async mount(layers: readonly number[], options: IoOptions = {}): Promise<readonly string[]> {
     for (const layer of layers) this.#needed.add(layer);
+    if (layers.length > 0) this.#forgetLost();
     return await Promise.all(layers.map((layer) => this.#mountOne(layer, options)));
   }
 
@@ -93,6 +101,15 @@ export class LayerMounts {
     }
   }
 
+  #forgetLost(): void {
+    const points = this.#mountPoints();
+    for (const [layer, { isDone }] of this.#mounted) {
+      if (!isDone || points.has(this.#target(layer))) continue;
+      this.#options.logger.warn("layer's mount is gone", { layer });
+      this.#mounted.delete(layer);
+    }
+  }
+
   async #mountOne(layer: number, options: IoOptions): Promise<string> {
     const { paths, door } = this.#options;
     options.signal?.throwIfAborted();
@@ -111,6 +128,7 @@ export class LayerMounts {
       await this.#releasing.get(layer);
       try {
         await this.#make(layer, door);
+        mounted.isDone = true;
       } catch (error) {
         // A mount that was given up may have come to be.
         await this.#unmount(layer);
@@ -118,7 +136,7 @@ export class LayerMounts {
         throw this.#failure(layer, error);
       }
     };
-    const mounted: MountedLayer = { done: make(), neededAtMs: Date.now() };
+    const mounted: MountedLayer = { done: make(), isDone: false, neededAtMs: Date.now() };
     mounted.done.catch(() => {}); // who waits for it is told, and there may be nobody left
     this.#mounted.set(layer, mounted);
     return mounted;
@@ -129,7 +147,7 @@ export class LayerMounts {
     const { record } = await readNodeSlot(slotDirectory(paths.slots, layer));
     const target = this.#target(layer);
     // One that could not be taken away must not stay below the new one for ever.
-    if (findMount(target) !== undefined) await mounter.unmount(target, { detach: true });
+    if (this.#mountPoints().has(target)) await mounter.unmount(target, { detach: true });
     await mkdir(target, { recursive: true, mode: 0o700 });
     await mounter.mountErofs({
       door,
@@ -171,13 +189,13 @@ export class LayerMounts {
   #target(layer: number): string {
     return join(this.#options.paths.mounts, String(layer));
   }
+
+  #mountPoints(): ReadonlySet<string> {
+    const { mountPoints = ownMountPoints } = this.#options;
+    return mountPoints();
+  }
 }
 
-/** Layers whose mount points are in the mount table. */
-function mountedLayers(paths: NodePaths): readonly number[] {
-  const prefix = `${paths.mounts}/`;
-  return readMountTable()
-    .filter(({ mountPoint }) => mountPoint.startsWith(prefix))
-    .map(({ mountPoint }) => Number(mountPoint.slice(prefix.length)))
-    .filter(Number.isSafeInteger);
+function ownMountPoints(): ReadonlySet<string> {
+  return new Set(readMountTable().map(({ mountPoint }) => mountPoint));
 }

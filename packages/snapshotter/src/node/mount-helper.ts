@@ -112,11 +112,13 @@ export class MountHelper implements AsyncDisposable {
   }
 
   async #take(): Promise<HelperProcess> {
-    this.#refuseIfClosed();
     const idle = this.#takeIdle();
-    const helper =
-      idle ?? (this.#busy.size === 0 ? undefined : await this.#nextIdle()) ?? this.#start();
-    this.#refuseIfClosed();
+    const running = idle ?? (this.#busy.size === 0 ? undefined : await this.#nextIdle());
+    if (this.#closed) {
+      running?.close();
+      throw new AppError("unavailable", "Cannot mount: the mount helper was closed");
+    }
+    const helper = running ?? this.#start();
     this.#busy.add(helper);
     return helper;
   }
@@ -142,11 +144,6 @@ export class MountHelper implements AsyncDisposable {
 
   #start(): HelperProcess {
     return new HelperProcess(this.#options, this.#options.logger ?? silentLogger);
-  }
-
-  #refuseIfClosed(): void {
-    if (!this.#closed) return;
-    throw new AppError("unavailable", "Cannot mount: the mount helper was closed");
   }
 
   #giveBack(helper: HelperProcess): void {

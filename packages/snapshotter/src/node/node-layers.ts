@@ -5,6 +5,7 @@ import type { LayerOutcome, LayerRequest, NodeLayers, Usage } from "../contract/
 import type { Door } from "../mount-record.ts";
 import type { ServerCommand } from "../server-process.ts";
 import { ImageJobs } from "./image-jobs.ts";
+import { runningKeeper } from "./keeper.ts";
 import { layerFiles } from "./layer-files.ts";
 import { type LayerMounter, LayerMounts } from "./layer-mounts.ts";
 import { type NodePaths, nodePaths } from "./node-paths.ts";
@@ -188,6 +189,7 @@ export class LazyNodeLayers implements NodeLayers {
   #tidy(): Promise<void> {
     const tidy = async (): Promise<void> => {
       if (this.#isClosed) return;
+      await this.#reviveKeeper();
       await this.#mounts.releaseIdle();
       await this.#removeUnneeded();
     };
@@ -195,6 +197,14 @@ export class LazyNodeLayers implements NodeLayers {
       this.#options.logger.error("layers not tidied", { error: AppError.from(error).message });
     });
     return this.#tidying;
+  }
+
+  /** If keeper and server were both killed, all that hung on them is dead: new ones are for what is mounted from now on. */
+  async #reviveKeeper(): Promise<void> {
+    if ((await runningKeeper(this.#paths)) !== undefined) return;
+    if ((await this.serverStats()) !== undefined) return;
+    this.#options.logger.error("keeper and layer server are gone, others are started");
+    await ensureKeeper(this.#paths, this.#options.keeper);
   }
 
   async #removeUnneeded(): Promise<void> {

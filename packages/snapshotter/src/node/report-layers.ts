@@ -177,7 +177,9 @@ async function workLayer(
     const identity = identityOf(ready, imagePath);
     return { identity, layerDigest, data, directory, imagePath, devices };
   } catch (error) {
-    steps.push({ tried: "stream", worked: false, why: AppError.from(error).message });
+    const tried = ready.lazy === undefined ? "stream" : "index";
+    const kind = ready.lazy === undefined ? undefined : "ztoc_failed";
+    steps.push({ tried, worked: false, why: AppError.from(error).message, kind });
     return undefined;
   }
 }

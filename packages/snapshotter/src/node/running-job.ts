@@ -95,6 +95,8 @@ export class RunningJob {
   }
 
   async #work(worker: ImageWorkerProcess, signal: AbortSignal): Promise<void> {
+    // Before anything is waited for: Node throws the output of a process away that ends while nobody reads it.
+    const lines = createInterface({ input: worker.stdout })[Symbol.asyncIterator]();
     const kill = (): void => void worker.kill("SIGKILL");
     signal.addEventListener("abort", kill, { once: true });
     try {
@@ -102,7 +104,9 @@ export class RunningJob {
       const { imageReference, manifestDigest } = this.#request;
       const job = { imageReference, manifestDigest, directory: this.#directory };
       worker.stdin.write(`${JSON.stringify(job)}\n`);
-      await this.#follow(worker);
+      // The output of a program that could not be started never ends.
+      if (worker.pid === undefined) throw this.#workerError("could not be started");
+      await this.#follow(lines);
     } finally {
       signal.removeEventListener("abort", kill);
       await this.#cleanUp(worker);
@@ -120,10 +124,8 @@ export class RunningJob {
     }
   }
 
-  async #follow(worker: ImageWorkerProcess): Promise<void> {
-    // The output of a program that could not be started never ends.
-    if (worker.pid === undefined) throw this.#workerError("could not be started");
-    for await (const line of createInterface({ input: worker.stdout })) {
+  async #follow(lines: AsyncIterable<string>): Promise<void> {
+    for await (const line of lines) {
       const message = parseMessage(line);
       if (message?.kind === "end") return;
       if (message?.kind === "failed") throw new AppError(message.code, message.message);
