@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { setPriority } from "node:os";
 import { AppError, type IoOptions, type Logger, Semaphore } from "@soci-ts/core";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
 import type { ServerCommand } from "../server-process.ts";
@@ -24,7 +25,8 @@ const MAX_WORKERS = 16;
 /** containerd asks for one layer after the other: what is known of the others is kept this long. */
 const RESULT_MEMORY_MS = 60_000;
 
-const SPARE_DELAY_MS = 10_000;
+/** Of a worker that waits. */
+const SPARE_NICENESS = 10;
 
 const DEFAULT_ABANDONED_MS = 15_000;
 
@@ -44,7 +46,7 @@ export class ImageJobs implements AsyncDisposable {
 
   constructor(options: ImageJobsOptions) {
     this.#options = options;
-    this.#spare = this.#start();
+    this.#spare = this.#startSpare();
   }
 
   /** Jobs that run now. */
@@ -96,10 +98,7 @@ export class ImageJobs implements AsyncDisposable {
     };
     if (job.isAbandoned) forget();
     else setTimeout(forget, this.#memoryMs(job)).unref();
-    // Not at once: the image's container is just being started, and a worker takes a second of processor time to get ready.
-    setTimeout(() => {
-      if (!signal.aborted) this.#spare ??= this.#start();
-    }, SPARE_DELAY_MS).unref();
+    if (!signal.aborted) this.#spare ??= this.#startSpare();
   }
 
   #memoryMs(job: RunningJob): number {
@@ -110,7 +109,16 @@ export class ImageJobs implements AsyncDisposable {
     const spare = this.#spare;
     this.#spare = undefined;
     const isAlive = spare !== undefined && spare.exitCode === null && spare.signalCode === null;
-    return isAlive ? spare : this.#start();
+    if (!isAlive) return this.#start();
+    setNiceness(spare, 0);
+    return spare;
+  }
+
+  /** It takes a second of processor time to get ready, while a container may just be starting: not at the container's cost. */
+  #startSpare(): ImageWorkerProcess {
+    const worker = this.#start();
+    setNiceness(worker, SPARE_NICENESS);
+    return worker;
   }
 
   #start(): ImageWorkerProcess {
@@ -125,6 +133,14 @@ export class ImageJobs implements AsyncDisposable {
     worker.stdin.on("error", () => {});
     worker.unref();
     return worker;
+  }
+}
+
+function setNiceness({ pid }: ImageWorkerProcess, niceness: number): void {
+  try {
+    if (pid !== undefined) setPriority(pid, niceness);
+  } catch {
+    // It has ended, or we may not: then it works at the priority that it has.
   }
 }
 

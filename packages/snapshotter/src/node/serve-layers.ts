@@ -8,6 +8,7 @@ import { DiskSlots } from "./disk-slots.ts";
 import { serveLocalCalls } from "./local-call.ts";
 import { LAYER_SERVER_FUSE_FD, type NodePaths, nodePaths } from "./node-paths.ts";
 import type { OpenBlobs } from "./source-blob.ts";
+import { warmUpReads } from "./warm-up-reads.ts";
 
 /** What the layer server needs from its app. */
 export interface ServeLayersOptions {
@@ -87,9 +88,19 @@ async function serve(options: ServeLayersOptions): Promise<void> {
   );
   const ended = new AbortController();
   const tidying = keepTidy(slots, logger, ended.signal);
+  // A server that takes over has better things to do.
+  if (negotiated === undefined) void warmUp(ended.signal, logger);
   await session.run();
   ended.abort();
   await tidying;
+}
+
+async function warmUp(signal: AbortSignal, logger: Logger): Promise<void> {
+  try {
+    await warmUpReads(signal);
+  } catch (error) {
+    logger.warn("server not warmed up", { error: AppError.from(error).message });
+  }
 }
 
 /** Tidies now and then, and once more at the end. Never rejects: a disk that is full now may not be later. */

@@ -33,16 +33,18 @@ export async function warmUpReads(signal: AbortSignal): Promise<void> {
     await using undo = new DisposeStack();
     const directory = await mkdtemp(join(tmpdir(), "soci-warm-up-"));
     undo.defer(() => rm(directory, { recursive: true, force: true }));
-    const data = undo.use(
-      await openLazyLayer({ directory, layerDigest, index, headers, blob }),
-    );
+    const data = undo.use(await openLazyLayer({ directory, layerDigest, index, headers, blob }));
     const slot = { digest: layerDigest, data, image: new Uint8Array(0), deviceSlots: [0] };
     await readAll(new LayerFileSystem(fixedSlots([slot])), data.size, signal);
   }
 }
 
 /** Twice: as bytes come, and from the cache. */
-async function readAll(files: LayerFileSystem, sizeBytes: number, signal: AbortSignal): Promise<void> {
+async function readAll(
+  files: LayerFileSystem,
+  sizeBytes: number,
+  signal: AbortSignal,
+): Promise<void> {
   const into = new Uint8Array(READ_BYTES * 4);
   for (let at = 0; at < 2 * sizeBytes && !signal.aborted; at += READ_BYTES) {
     await files.read(dataNodeId(0), at % sizeBytes, READ_BYTES, { signal, into });
