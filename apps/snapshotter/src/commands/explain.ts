@@ -48,8 +48,12 @@ export function adviceFor(document: ExplainDocument): readonly string[] {
   return advice.length > 0 ? advice : ["Nothing to do: all layers are as they should be."];
 }
 
+const GONE =
+  "containerd has no snapshots of it: its pull failed or goes on, or it was removed. This is what the daemon remembers.";
+
 function headText({
   kind,
+  isGone,
   subject,
   imageReference,
   manifestDigest,
@@ -64,6 +68,7 @@ function headText({
     `${kind === "image" ? "Image" : "Snapshot"} ${plainText(subject)}`,
     kind === "snapshot" ? wrap(`It belongs to ${plainText(imageReference)}.`, "") : "",
     wrap(`Manifest ${manifestDigest}.`, ""),
+    isGone ? wrap(GONE, "") : "",
     `${count(layers.length, "layer")}; ${verdict}.`,
   ]
     .filter((line) => line !== "")
