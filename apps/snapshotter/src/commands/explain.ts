@@ -112,7 +112,7 @@ const STATE_WORDS: Readonly<Record<ExplainLayer["state"], string>> = {
   lazy: "lazy: its bytes come when they are read",
   streaming: "being read whole by the node; it can be mounted and read already",
   streamed: "not lazy, but all here: the node has read it whole and indexed it",
-  pulled: "not lazy: containerd downloaded and unpacked it",
+  pulled: "not lazy: left to containerd, which downloads and unpacks it",
 };
 
 const STEP_WORDS: Readonly<Record<"index" | "stream" | "pull", string>> = {
