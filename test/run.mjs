@@ -17,7 +17,7 @@ process.env.NODE_OPTIONS = "--enable-source-maps";
 const NEEDS = [
   ["root", process.getuid() === 0, "run as root: mounts need it"],
   ["/dev/fuse", existsSync("/dev/fuse"), "modprobe fuse"],
-  ...["umoci", "containerd", "ctr", "docker-registry", "skopeo"].map((name) => [
+  ...["umoci", "containerd", "ctr", "runc", "docker-registry", "skopeo"].map((name) => [
     name,
     has(name),
     `apt-get install -y --no-install-recommends ${name === "ctr" ? "containerd" : name}`,
@@ -62,6 +62,9 @@ const failures = [];
 const missing = NEEDS.filter(([, there]) => !there);
 for (const [name, , fix] of missing)
   console.log(`not here, so tests that need it are skipped: ${name} (to enable: ${fix})`);
+
+if (!has("containerd-2"))
+  console.log("no containerd-2 on the PATH: containerd 2.x is left out, which counts as no skip");
 
 const all = ["packages", "apps", "test"]
   .flatMap((folder) => [...testFiles(join(root, folder))])

@@ -37,12 +37,12 @@ export async function pageCacheBytes(): Promise<number> {
   return Number(kilobytes ?? 0) * 1024;
 }
 
-/** Resident memory of processes, in bytes; what they share is counted in each. */
-export async function residentBytes(pids: readonly number[]): Promise<number> {
+/** Memory of processes in bytes, what they share divided among them (PSS). */
+export async function memoryBytes(pids: readonly number[]): Promise<number> {
   let sum = 0;
   for (const pid of pids) {
-    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => ""); // ended
-    sum += Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
+    const rollup = await readFile(`/proc/${pid}/smaps_rollup`, "utf8").catch(() => ""); // ended
+    sum += Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1] ?? 0) * 1024;
   }
   return sum;
 }

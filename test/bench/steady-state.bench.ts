@@ -10,8 +10,8 @@ import { withMounted } from "../e2e/node-trees.ts";
 import {
   benchContainerd,
   dropCaches,
+  memoryBytes,
   pageCacheBytes,
-  residentBytes,
   seconds,
   timed,
 } from "./node-bench.ts";
@@ -28,7 +28,7 @@ const PEERS: readonly (readonly [row: string, soci: string, nydus: string])[] = 
   ["read all, on disk, page cache dropped, s", "4.2", "1.35"],
   ["read all, page cache warm, s", "1.50", "0.84"],
   ["page cache used by one read of all, MB", "-", "-"],
-  ["resident memory of the daemon, MB", "95", "106"],
+  ["memory of its processes (PSS), MB", "95", "106"],
 ];
 
 const image = BENCH_IMAGES.find(({ name }) => name === "python");
@@ -75,11 +75,11 @@ async function measure({ node, snapshotter: daemon }: LazyNode): Promise<string[
     const cached = (await pageCacheBytes()) - before;
     times.push((await timed(readAll)).ms);
     const pids = daemon === undefined ? [] : await processesNaming(daemon.root);
-    const resident = await residentBytes(pids);
+    const memory = await memoryBytes(pids);
     return [
       ...times.map(seconds),
       megabytes(cached),
-      daemon === undefined ? "-" : megabytes(resident),
+      daemon === undefined ? "-" : megabytes(memory),
     ];
   });
 }

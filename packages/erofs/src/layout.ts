@@ -86,7 +86,11 @@ function placeInode(
 /** log2(blocks in a chunk): the least that makes the file one chunk, or the most there is. */
 export function chunkBits(sizeBytes: number): number {
   let bits = 0;
-  while (bits < EROFS_CHUNK_FORMAT_BLKBITS_MASK && BLOCK_BYTES * 2 ** bits < sizeBytes) bits++;
+  let chunkBytes = BLOCK_BYTES;
+  while (bits < EROFS_CHUNK_FORMAT_BLKBITS_MASK && chunkBytes < sizeBytes) {
+    bits += 1;
+    chunkBytes *= 2;
+  }
   return bits;
 }
 

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { displayByteString, FormatError } from "@soci-ts/core";
 import { createTarScan, type TarEntry } from "@soci-ts/tar";
 
@@ -168,6 +168,5 @@ function fingerprint(entry: TarEntry): Buffer {
     devminor,
     xattrs,
   ];
-  const digest = createHash("sha256").update(JSON.stringify(said)).digest();
-  return digest.subarray(0, FINGERPRINT_BYTES);
+  return hash("sha256", JSON.stringify(said), "buffer").subarray(0, FINGERPRINT_BYTES);
 }

@@ -28,6 +28,8 @@ const RESULT_MEMORY_MS = 60_000;
  */
 const FAILURE_MEMORY_FACTOR = 3;
 
+const SPARE_DELAY_MS = 10_000;
+
 const DEFAULT_ABANDONED_MS = 15_000;
 
 /**
@@ -100,7 +102,10 @@ export class ImageJobs implements AsyncDisposable {
     };
     if (job.isAbandoned) forget();
     else setTimeout(forget, this.#memoryMs(job, tookMs)).unref();
-    if (!signal.aborted) this.#spare ??= this.#start();
+    // Not at once: the image's container is just being started, and a worker takes a second of processor time to get ready.
+    setTimeout(() => {
+      if (!signal.aborted) this.#spare ??= this.#start();
+    }, SPARE_DELAY_MS).unref();
   }
 
   #memoryMs(job: RunningJob, tookMs: number): number {

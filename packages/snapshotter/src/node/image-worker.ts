@@ -6,6 +6,7 @@ import type { RegistryClient } from "@soci-ts/registry-client";
 import type { TrustPolicy } from "@soci-ts/soci";
 import type { ImageJob, WorkerMessage } from "./image-job.ts";
 import { reportLayers } from "./report-layers.ts";
+import { warmUp } from "./warm-up.ts";
 
 /** What an image worker needs from its app. */
 export interface ImageWorkerOptions {
@@ -29,6 +30,10 @@ export interface ImageWorkerOptions {
  */
 export async function runImageWorker(options: ImageWorkerOptions): Promise<void> {
   const abort = new AbortController();
+  const hasJob = new AbortController();
+  void warmUp(hasJob.signal).catch((error: unknown) => {
+    options.logger.warn("worker not warmed up", { error: AppError.from(error).message });
+  });
   const input = createInterface({ input: process.stdin });
   const job = await new Promise<ImageJob | undefined>((resolve) => {
     input.once("line", (line) => resolve(JSON.parse(line) as ImageJob));
@@ -37,6 +42,7 @@ export async function runImageWorker(options: ImageWorkerOptions): Promise<void>
       abort.abort(new AppError("cancelled", "Nobody waits for the image any more"));
     });
   });
+  hasJob.abort();
   if (job === undefined) return;
   try {
     for await (const report of reportLayers(job, { ...options, signal: abort.signal })) {
