@@ -111,6 +111,8 @@ export interface ExplainDocument {
   /** What was asked for. */
   readonly subject: string;
   readonly kind: "image" | "snapshot";
+  /** True if there are no snapshots of it: its pull failed or goes on, or the image is gone. What is said is what the daemon remembers. */
+  readonly isGone: boolean;
   readonly imageReference: string;
   readonly manifestDigest: string;
   /** What the trust policy demands of this repository. */

@@ -23,6 +23,7 @@ const LAZY: ExplainLayer = {
 const DOCUMENT: ExplainDocument = {
   subject: "registry.example/app:v1",
   kind: "image",
+  isGone: false,
   imageReference: "registry.example/app:v1",
   manifestDigest: `sha256:${"a".repeat(64)}`,
   trust: "any index that refers to the image (no entry matches)",
@@ -62,6 +63,18 @@ describe("explainReport()", () => {
       text.split("\n").every((line) => line.length <= LINE_WIDTH),
       text,
     );
+  });
+
+  it("says that there is nothing but a memory of an image whose pull failed", () => {
+    const said = flat(explainReport({ ...DOCUMENT, isGone: true }).text);
+    assert.match(said, /containerd has no snapshots of it: its pull failed/);
+    assert.doesNotMatch(flat(explainReport(DOCUMENT).text), /no snapshots of it/);
+  });
+
+  it("says that all of a layer is here that was read whole and not opened yet", () => {
+    const streamed = { ...LAZY, state: "streamed", uncompressedBytes: undefined } as const;
+    const { text } = explainReport({ ...DOCUMENT, layers: [{ ...streamed, presentBytes: 0 }] });
+    assert.match(text, /- here: all; fetched/);
   });
 
   it("tells failures, the time of the next try, and what a refused index means", () => {

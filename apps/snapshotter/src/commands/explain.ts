@@ -48,8 +48,12 @@ export function adviceFor(document: ExplainDocument): readonly string[] {
   return advice.length > 0 ? advice : ["Nothing to do: all layers are as they should be."];
 }
 
+const GONE =
+  "containerd has no snapshots of it: its pull failed or goes on, or it was removed. This is what the daemon remembers.";
+
 function headText({
   kind,
+  isGone,
   subject,
   imageReference,
   manifestDigest,
@@ -64,6 +68,7 @@ function headText({
     `${kind === "image" ? "Image" : "Snapshot"} ${plainText(subject)}`,
     kind === "snapshot" ? wrap(`It belongs to ${plainText(imageReference)}.`, "") : "",
     wrap(`Manifest ${manifestDigest}.`, ""),
+    isGone ? wrap(GONE, "") : "",
     `${count(layers.length, "layer")}; ${verdict}.`,
   ]
     .filter((line) => line !== "")
@@ -107,7 +112,7 @@ const STATE_WORDS: Readonly<Record<ExplainLayer["state"], string>> = {
   lazy: "lazy: its bytes come when they are read",
   streaming: "being read whole by the node; it can be mounted and read already",
   streamed: "not lazy, but all here: the node has read it whole and indexed it",
-  pulled: "not lazy: containerd downloaded and unpacked it",
+  pulled: "not lazy: left to containerd, which downloads and unpacks it",
 };
 
 const STEP_WORDS: Readonly<Record<"index" | "stream" | "pull", string>> = {

@@ -29,7 +29,10 @@ export function statusReport(document: StatusDocument): Report {
 /** How much of a layer is here: `12.3 MB of 80.0 MB`. */
 export function presence({ state, presentBytes, uncompressedBytes }: LayerStatus): string {
   if (state === "pulled") return "unpacked";
-  if (uncompressedBytes === undefined) return formatBytes(presentBytes);
+  // A layer that was read whole is here, also while nobody has opened it and counted.
+  if (uncompressedBytes === undefined) {
+    return state === "streamed" ? "all" : formatBytes(presentBytes);
+  }
   if (presentBytes >= uncompressedBytes) return `all ${formatBytes(uncompressedBytes)}`;
   return `${formatBytes(presentBytes)} of ${formatBytes(uncompressedBytes)}`;
 }

@@ -5,6 +5,7 @@ import type { Config } from "../config.ts";
 import type { StatusDocument } from "../documents.ts";
 import type { NodeMetrics } from "../metrics.ts";
 import type { RecentErrors } from "./recent-errors.ts";
+import type { RecentStories } from "./recent-stories.ts";
 
 /** The parts of a running daemon. */
 export interface Daemon {
@@ -17,6 +18,8 @@ export interface Daemon {
   readonly metrics: NodeMetrics;
   /** Steps back since the start, by kind. */
   readonly fallbacks: () => StatusDocument["fallbacks"];
+  /** What became of layers lately, also of those that containerd has no snapshot of. */
+  readonly stories: RecentStories;
   /** What passed through the CRI proxy. */
   readonly kubelet: RememberedCredentials;
   readonly errors: RecentErrors;

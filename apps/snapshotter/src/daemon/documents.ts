@@ -24,8 +24,8 @@ import type {
 import type { Daemon } from "./daemon.ts";
 import { trustText } from "./trust.ts";
 
-/** A snapshot that came of a pull through this daemon. */
-type LayerRecord = SnapshotRecord & { readonly story: LayerStory };
+/** A snapshot that came of a pull through this daemon, or the memory of a layer that has none. */
+type LayerRecord = Partial<Pick<SnapshotRecord, "name" | "layer">> & { readonly story: LayerStory };
 
 type StatsByLayer = ReadonlyMap<number, SlotStats>;
 
@@ -54,13 +54,12 @@ export async function statusDocument(daemon: Daemon): Promise<StatusDocument> {
 
 /** What `soci-snapshotter explain` shows. @throws AppError `not_found`. */
 export async function explainDocument(daemon: Daemon, subject: string): Promise<ExplainDocument> {
-  const { config, layers, snapshots, errors } = daemon;
-  const byImage = snapshots.findByImage(subject).filter(isLayer);
-  const records = byImage.length > 0 ? latestOf(byImage) : chainOf(daemon, subject);
+  const { config, layers } = daemon;
+  const { kind, isGone, records } = recordsOf(daemon, subject);
   const story = records.at(-1)?.story;
   if (story === undefined) {
     const state =
-      "no image layer was asked for under this name, want the name that it was pulled by or a snapshot's key";
+      "no image layer was asked for under this name, want the name that it was pulled by, that of an image with the same layers that was there before it, or a snapshot's key";
     throw new AppError("not_found", `Cannot explain ${JSON.stringify(subject)}: ${state}`);
   }
   const numbers = records.flatMap(({ layer }) => layer ?? []);
@@ -69,7 +68,8 @@ export async function explainDocument(daemon: Daemon, subject: string): Promise<
   const { imageReference, manifestDigest } = story;
   return {
     subject,
-    kind: byImage.length > 0 ? "image" : "snapshot",
+    kind,
+    isGone,
     imageReference,
     manifestDigest,
     trust: trustText(config, parseReference(imageReference)),
@@ -79,13 +79,6 @@ export async function explainDocument(daemon: Daemon, subject: string): Promise<
     layers: records.map((record): ExplainLayer => {
       const own = record.layer === undefined ? undefined : stats.get(record.layer);
       const { layerDigest, indexDigest, indexOrigin, steps } = record.story;
-      const lastError = own?.lastError;
-      const failures = [
-        ...(lastError === undefined
-          ? []
-          : [{ time: new Date(lastError.atMs).toISOString(), code: "read", ...lastError }]),
-        ...errors.about(layerDigest),
-      ];
       return {
         ...layerStatus(record, own),
         snapshot: record.name,
@@ -94,10 +87,37 @@ export async function explainDocument(daemon: Daemon, subject: string): Promise<
         steps,
         mounted: record.layer !== undefined && mounted.has(record.layer),
         hosts: [hostOf(imageReference)],
-        failures,
+        failures: failuresOf(daemon, layerDigest, own),
       };
     }),
   };
+}
+
+/** By image, by snapshot, or by what is remembered of an image. */
+function recordsOf(
+  daemon: Daemon,
+  subject: string,
+): Pick<ExplainDocument, "kind" | "isGone"> & { readonly records: readonly LayerRecord[] } {
+  const byImage = daemon.snapshots.findByImage(subject).filter(isLayer);
+  if (byImage.length > 0) return { kind: "image", isGone: false, records: latestOf(byImage) };
+  const chain = chainOf(daemon, subject);
+  if (chain.length > 0) return { kind: "snapshot", isGone: false, records: chain };
+  const records = daemon.stories.about(subject).map((story) => ({ story }));
+  return { kind: "image", isGone: true, records };
+}
+
+/** The steps of a layer's story tell already why it was left to containerd. */
+function failuresOf(
+  { errors }: Daemon,
+  layerDigest: string,
+  stats: SlotStats | undefined,
+): ExplainLayer["failures"] {
+  const logged = errors
+    .about(layerDigest)
+    .filter(({ message }) => !message.startsWith("layer left to containerd"));
+  const lastError = stats?.lastError;
+  if (lastError === undefined) return logged;
+  return [{ time: new Date(lastError.atMs).toISOString(), code: "read", ...lastError }, ...logged];
 }
 
 /** The layers of the newest pull: an image's name may have moved. */
@@ -120,7 +140,7 @@ function chainOf({ snapshots }: Daemon, key: string): readonly LayerRecord[] {
   }
 }
 
-function isLayer(record: SnapshotRecord): record is LayerRecord {
+function isLayer(record: SnapshotRecord): record is SnapshotRecord & LayerRecord {
   return record.story !== undefined;
 }
 
@@ -144,10 +164,11 @@ function layerStatus({ layer, story }: LayerRecord, stats: SlotStats | undefined
   const { layerDigest, sizeBytes } = story;
   const isStreamed = story.steps.some(({ tried, worked }) => tried === "stream" && worked);
   const lazyState: LayerState = isStreamed ? "streamed" : "lazy";
+  const isPulled = story.steps.some(({ tried }) => tried === "pull");
   return {
     layerDigest,
     layer,
-    state: layer === undefined ? "pulled" : lazyState,
+    state: isPulled ? "pulled" : lazyState,
     sizeBytes,
     presentBytes: stats?.cachedBytes ?? 0,
     uncompressedBytes: stats?.sizeBytes || undefined,

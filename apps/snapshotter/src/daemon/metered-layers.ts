@@ -7,9 +7,11 @@ import type {
   Usage,
 } from "@soci-ts/snapshotter";
 import type { NodeMetrics } from "../metrics.ts";
+import { RecentStories } from "./recent-stories.ts";
 
-/** Layers, with what becomes of them counted. What is below stays the caller's to close. */
+/** Layers, with what becomes of them counted, and remembered for a while. What is below stays the caller's to close. */
 export class MeteredLayers implements NodeLayers {
+  readonly stories: RecentStories = new RecentStories();
   readonly #layers: NodeLayers;
   readonly #metrics: NodeMetrics;
   readonly #fallbacks = new Map<string, number>();
@@ -22,6 +24,7 @@ export class MeteredLayers implements NodeLayers {
   async prepareLayer(request: LayerRequest, options?: IoOptions): Promise<LayerOutcome> {
     const startedMs = performance.now();
     const outcome = await this.#layers.prepareLayer(request, options);
+    this.stories.note(outcome.story);
     const labels = { outcome: nameOf(outcome) };
     this.#metrics.count("soci_snapshotter_layers_total", 1, labels);
     const seconds = (performance.now() - startedMs) / 1000;

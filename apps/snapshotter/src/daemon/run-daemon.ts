@@ -120,7 +120,8 @@ async function openDaemon(parts: OpenParts, stack: DisposeStack): Promise<Daemon
   const startedAt = new Date();
   const { version } = session;
   const fallbacks = (): ReturnType<MeteredLayers["fallbacks"]> => metered.fallbacks();
-  const own = { config, version, startedAt, door, layers, snapshots, fallbacks };
+  const { stories } = metered;
+  const own = { config, version, startedAt, door, layers, snapshots, fallbacks, stories };
   return { ...own, kubelet: new RememberedCredentials(), metrics, errors, logger };
 }
 

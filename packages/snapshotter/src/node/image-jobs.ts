@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
 import { setPriority } from "node:os";
-import { AppError, type IoOptions, type Logger, Semaphore } from "@soci-ts/core";
+import { AppError, type IoOptions, type Logger } from "@soci-ts/core";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
 import type { ServerCommand } from "../server-process.ts";
 import { endWorker, type ImageWorkerProcess, RunningJob, type TakeReport } from "./running-job.ts";
+import { WorkerPermits } from "./worker-permits.ts";
 
 /** What image jobs need. */
 export interface ImageJobsOptions {
@@ -12,21 +13,24 @@ export interface ImageJobsOptions {
   /** Jobs leave their files in directories below it. */
   readonly incoming: string;
   readonly take: TakeReport;
-  /** What failed is not tried again for this long: an image, or a layer of one. */
+  /** What failed is not tried again for this long: an image, or a layer of one. For longer, if it took long to fail. */
   readonly failureMemoryMs: number;
   /** A worker whose image nobody has asked for in this time is ended. Default 15,000. */
   readonly abandonedMs?: number | undefined;
   readonly logger: Logger;
 }
 
-/** Images that are made ready at a time; a hung registry's images must leave room for others'. */
-const MAX_WORKERS = 16;
-
 /** containerd asks for one layer after the other: what is known of the others is kept this long. */
 const RESULT_MEMORY_MS = 60_000;
 
 /** Of a worker that waits. */
 const SPARE_NICENESS = 10;
+
+/**
+ * A failure is remembered for this many times as long as it took, so that a pull of many layers spends no more than a quarter of its time on waiting
+ * for a registry that does not answer us.
+ */
+const FAILURE_MEMORY_FACTOR = 3;
 
 const DEFAULT_ABANDONED_MS = 15_000;
 
@@ -39,7 +43,7 @@ export class ImageJobs implements AsyncDisposable {
   readonly #options: ImageJobsOptions;
   readonly #jobs = new Map<string, RunningJob>();
   readonly #running = new Set<Promise<void>>();
-  readonly #permits = new Semaphore(MAX_WORKERS);
+  readonly #permits = new WorkerPermits();
   readonly #closing = new AbortController();
   /** Started ahead, because starting takes longer than asking a registry. */
   #spare: ImageWorkerProcess | undefined;
@@ -92,17 +96,21 @@ export class ImageJobs implements AsyncDisposable {
 
   async #run(key: string, job: RunningJob): Promise<void> {
     const { signal } = this.#closing;
+    const startedMs = performance.now();
     await job.run(this.#permits, () => this.#takeWorker(), signal);
+    const tookMs = performance.now() - startedMs;
     const forget = (): void => {
       if (this.#jobs.get(key) === job) this.#jobs.delete(key);
     };
     if (job.isAbandoned) forget();
-    else setTimeout(forget, this.#memoryMs(job)).unref();
+    else setTimeout(forget, this.#memoryMs(job, tookMs)).unref();
     if (!signal.aborted) this.#spare ??= this.#startSpare();
   }
 
-  #memoryMs(job: RunningJob): number {
-    return job.hasFailed ? this.#options.failureMemoryMs : RESULT_MEMORY_MS;
+  #memoryMs(job: RunningJob, tookMs: number): number {
+    if (!job.hasFailed) return RESULT_MEMORY_MS;
+    const memoryMs = Math.max(this.#options.failureMemoryMs, tookMs * FAILURE_MEMORY_FACTOR);
+    return Math.min(memoryMs, RESULT_MEMORY_MS);
   }
 
   #takeWorker(): ImageWorkerProcess {

@@ -88,7 +88,7 @@ export class LazyNodeLayers implements NodeLayers {
       return (await this.#placed.find(request)) ?? (await this.#make(request, options));
     } catch (error) {
       options.signal?.throwIfAborted();
-      return this.#leftToContainerd(request, AppError.from(error));
+      return leftToContainerd(request, AppError.from(error));
     }
   }
 
@@ -175,16 +175,6 @@ export class LazyNodeLayers implements NodeLayers {
     return await this.#jobs.outcome(request, options);
   }
 
-  #leftToContainerd(request: LayerRequest, { message }: AppError): LayerOutcome {
-    const { imageReference, manifestDigest, layerDigest } = request;
-    const steps = [
-      { tried: "index", worked: false, why: message },
-      { tried: "pull", worked: true, why: "left to containerd" },
-    ] as const;
-    this.#options.logger.warn("layer left to containerd", { layer: layerDigest, why: message });
-    return { kind: "pull", story: { imageReference, manifestDigest, layerDigest, steps } };
-  }
-
   /** One after the other; what fails is logged. */
   #tidy(): Promise<void> {
     const tidy = async (): Promise<void> => {
@@ -230,4 +220,14 @@ export class LazyNodeLayers implements NodeLayers {
       this.#removal = undefined;
     }
   }
+}
+
+/** Its caller logs it. */
+function leftToContainerd(request: LayerRequest, { message }: AppError): LayerOutcome {
+  const { imageReference, manifestDigest, layerDigest } = request;
+  const steps = [
+    { tried: "index", worked: false, why: message },
+    { tried: "pull", worked: true, why: "left to containerd" },
+  ] as const;
+  return { kind: "pull", story: { imageReference, manifestDigest, layerDigest, steps } };
 }

@@ -25,6 +25,7 @@ import {
 import type { ImageJob, LayerReport, WorkedLayer } from "./image-job.ts";
 import type { ImageWorkerOptions } from "./image-worker.ts";
 import { nodePaths } from "./node-paths.ts";
+import { resolveInTime } from "./resolve-in-time.ts";
 
 type WorkOptions = ImageWorkerOptions & { readonly signal: AbortSignal };
 
@@ -93,12 +94,9 @@ async function startLayers(
   const reference = pinnedReference(job);
   const reader = earlyIndexReader(client, reference, job.manifestDigest, signal);
   const source = registryImageSource(client, reference);
-  const image = await source.resolve(undefined, { signal });
+  const { image, config } = await resolveInTime(source, options);
   const lookUp = { ...options, reference, store };
-  const [index, { layers }] = await Promise.all([
-    lookUpIndex(image, reader, lookUp),
-    image.config({ signal }),
-  ]);
+  const [index, { layers }] = await Promise.all([lookUpIndex(image, reader, lookUp), config]);
   const layersDirectory = await store.directory("layers");
   const context = { layersDirectory, blobs: source, logger, signal };
   const permits = new Semaphore(options.wholeAtOnce);

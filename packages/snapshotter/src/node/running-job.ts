@@ -5,9 +5,11 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
-import { AppError, abortable, type Logger, type Semaphore } from "@soci-ts/core";
+import { AppError, abortable, type Logger } from "@soci-ts/core";
+import { parseReference } from "@soci-ts/oci";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
 import type { LayerReport, WorkerMessage } from "./image-job.ts";
+import type { WorkerPermits } from "./worker-permits.ts";
 
 /** Gives a reported layer its number. `below`: what became of the layers under it. */
 export type TakeReport = (
@@ -79,14 +81,15 @@ export class RunningJob {
 
   /** Works to the end, whatever it is: in a worker that `start` gives, when there is a permit. Never rejects. */
   async run(
-    permits: Semaphore,
+    permits: WorkerPermits,
     start: () => ImageWorkerProcess,
     closing: AbortSignal,
   ): Promise<void> {
     const signal = AbortSignal.any([closing, this.#abandon.signal]);
     try {
-      await permits.run(() => this.#work(start(), signal), signal);
       const { imageReference } = this.#request;
+      const { registry } = parseReference(imageReference);
+      await permits.run(registry, () => this.#work(start(), signal), signal);
       this.#end(new AppError("not_found", `Cannot find the layer in image ${imageReference}`));
     } catch (error) {
       this.#hasFailed = true;

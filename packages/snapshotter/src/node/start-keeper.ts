@@ -7,7 +7,8 @@ import { clearStaleMounts, runningKeeper } from "./keeper.ts";
 import type { NodePaths } from "./node-paths.ts";
 import { serverStats } from "./server-stats.ts";
 
-const START_TIMEOUT_MS = 20_000;
+/** A busy machine takes this long to start two processes after a boot. */
+const START_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
 
 /** A keeper that ended at once may have found another one that has only just started. */
