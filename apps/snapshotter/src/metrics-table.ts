@@ -142,6 +142,10 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
     type: "counter",
     help: "Spans that were fetched ahead of a sequential reader.",
   },
+  soci_layer_guessed_spans_total: {
+    type: "counter",
+    help: "Spans that were fetched on a guess while the link was idle.",
+  },
   soci_layer_digest_mismatches_total: {
     type: "counter",
     help: "Spans whose bytes did not have the digest of the index.",

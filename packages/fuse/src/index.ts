@@ -8,5 +8,6 @@ export type {
   FuseHandler,
 } from "./handler.ts";
 export { type Negotiated, parseNegotiated } from "./init.ts";
+export { type RehearsedRead, rehearsalChannel } from "./rehearsal.ts";
 export type { FuseRequest } from "./request.ts";
 export { FuseSession, type FuseSessionOptions } from "./session.ts";

@@ -3,10 +3,11 @@ import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { AppError, type Logger, type Metrics, roundUp } from "@soci-ts/core";
-import type { ChunkMap } from "./chunk-map.ts";
+import type { Chunk, ChunkMap } from "./chunk-map.ts";
 import { readFully, writeFully } from "./file-io.ts";
 import { Presence } from "./presence.ts";
 import type { PresenceHeader } from "./presence-format.ts";
+import { RecentChunks } from "./recent-chunks.ts";
 
 /** Names of the files in a cache directory; see FORMAT.md. */
 export const DATA_FILE = "data";
@@ -14,6 +15,9 @@ export const DATA_FILE = "data";
 export const PRESENCE_FILE = "presence";
 
 const BLOCK_BYTES = 512;
+
+/** Reads up to this length are answered from recently read chunks; longer ones come from those who read in order. */
+const SMALL_BYTES = 16_384;
 
 interface Files {
   readonly data: FileHandle;
@@ -34,6 +38,7 @@ export class LayerCache {
   readonly #map: ChunkMap;
   readonly #files: Files | undefined;
   readonly #reporting: CacheReporting;
+  readonly #recent = new RecentChunks();
   #cachedBytes = 0;
   #corruptChunks = 0;
   #errors = 0;
@@ -101,27 +106,50 @@ export class LayerCache {
     const files = this.#files;
     if (files === undefined || !this.has(start, end)) return undefined;
     const chunks = [...this.#map.chunks(start, end)];
-    const from = chunks[0]?.start ?? start;
+    const [first] = chunks;
+    if (first !== undefined && chunks.length === 1 && end - start <= SMALL_BYTES) {
+      const chunk = this.#recent.get(first.number) ?? (await this.#readChunk(files, first));
+      return chunk && copied(chunk.subarray(start - first.start, end - first.start), into);
+    }
+    const from = first?.start ?? start;
     const to = chunks.at(-1)?.end ?? end;
     // Never handed out unless all of it was read.
     const hasRoom = into !== undefined && into.length >= to - from;
     const bytes = hasRoom ? into.subarray(0, to - from) : Buffer.allocUnsafeSlow(to - from);
-    try {
-      if (!(await readFully(files.data, bytes, from))) bytes.fill(0);
-    } catch (error) {
-      this.#failed("read", error);
-      return undefined;
-    }
+    if (!(await this.#fill(files, bytes, from))) return undefined;
     let intact = true;
     for (const chunk of chunks) {
-      const checksum = crc32(bytes.subarray(chunk.start - from, chunk.end - from));
-      if (files.presence.matches(chunk.number, checksum)) continue;
-      intact = false;
-      if (files.presence.has(chunk.number)) {
-        await this.#foundCorrupt(files, chunk.number, chunk.end - chunk.start);
-      }
+      const part = bytes.subarray(chunk.start - from, chunk.end - from);
+      if (!(await this.#isIntact(files, chunk, part))) intact = false;
     }
     return intact ? bytes.subarray(start - from, end - from) : undefined;
+  }
+
+  async #readChunk(files: Files, chunk: Chunk): Promise<Uint8Array | undefined> {
+    const bytes = this.#recent.take(chunk.end - chunk.start);
+    if (!(await this.#fill(files, bytes, chunk.start))) return undefined;
+    if (!(await this.#isIntact(files, chunk, bytes))) return undefined;
+    this.#recent.put(chunk.number, bytes);
+    return bytes;
+  }
+
+  /** False if the file can't be read. What it lacks is zeros, which no checksum fits. */
+  async #fill(files: Files, bytes: Uint8Array, from: number): Promise<boolean> {
+    try {
+      if (!(await readFully(files.data, bytes, from))) bytes.fill(0);
+      return true;
+    } catch (error) {
+      this.#failed("read", error);
+      return false;
+    }
+  }
+
+  async #isIntact(files: Files, chunk: Chunk, bytes: Uint8Array): Promise<boolean> {
+    if (files.presence.matches(chunk.number, crc32(bytes))) return true;
+    if (files.presence.has(chunk.number)) {
+      await this.#foundCorrupt(files, chunk.number, chunk.end - chunk.start);
+    }
+    return false;
   }
 
   /** Looks whether another process has written chunks of [start, end) meanwhile. */
@@ -197,6 +225,12 @@ export class LayerCache {
       reason,
     });
   }
+}
+
+function copied(bytes: Uint8Array, into: Uint8Array | undefined): Uint8Array {
+  if (into === undefined || into.length < bytes.length) return bytes.slice();
+  into.set(bytes);
+  return into.subarray(0, bytes.length);
 }
 
 async function openFiles(directory: string, header: PresenceHeader): Promise<Files> {

@@ -23,6 +23,7 @@ import { Presence } from "./presence.ts";
 import type { PresenceHeader } from "./presence-format.ts";
 import { ReadAhead } from "./read-ahead.ts";
 import { SpanFetcher } from "./span-fetcher.ts";
+import type { Speculator } from "./speculator.ts";
 import { SplitHeaders } from "./split-headers.ts";
 import type { LayerStats, LazyLayer, RangeBlob } from "./types.ts";
 
@@ -48,6 +49,8 @@ export interface OpenLazyLayerOptions {
   /** The layer's blob; it is not closed. */
   readonly blob: RangeBlob;
   readonly limits?: Partial<LayerLimits>;
+  /** Given, what follows the bytes that were wanted is fetched while nothing is. One for all layers behind a link. */
+  readonly speculator?: Speculator | undefined;
   readonly logger?: Logger;
   readonly metrics?: Metrics;
 }
@@ -59,7 +62,7 @@ export interface OpenLazyLayerOptions {
  * inflate in memory (stream the layer then), `failed_precondition` if a newer version wrote the cache.
  */
 export async function openLazyLayer(options: OpenLazyLayerOptions): Promise<LazyLayer> {
-  const { layerDigest, index, headers, blob } = options;
+  const { layerDigest, index, headers, blob, speculator } = options;
   const limits = { ...DEFAULT_LAYER_LIMITS, ...options.limits };
   checkIndex(index, blob.size, layerDigest, limits);
   const logger = (options.logger ?? silentLogger).child({ layer: layerDigest });
@@ -69,7 +72,8 @@ export async function openLazyLayer(options: OpenLazyLayerOptions): Promise<Lazy
   const header: PresenceHeader = { layerDigest, identity, map };
   const directory = await cacheDirectory(layerDirectory(options.directory, layerDigest), header);
   const cache = await LayerCache.open(directory, header, { logger, metrics });
-  const parts = { layerDigest, index, headers, blob, cache, limits, logger, metrics };
+  const own = { layerDigest, index, headers, blob, cache };
+  const parts = { ...own, limits, speculator, logger, metrics };
   const fetcher = new SpanFetcher(parts);
   const splitHeaders = new SplitHeaders(layerDigest, index, headers);
   return new CachedLayer(map, { cache, fetcher, splitHeaders, limits, metrics });

@@ -13,6 +13,7 @@ import type { LayerLimits } from "./limits.ts";
 import { inflateSpan, verifySpan } from "./open-span.ts";
 import { RangeReader } from "./range-reader.ts";
 import { SpanBuffers } from "./span-buffers.ts";
+import type { Speculator } from "./speculator.ts";
 import type { RangeBlob } from "./types.ts";
 import { UncachedSpans } from "./uncached-spans.ts";
 
@@ -21,6 +22,9 @@ import { UncachedSpans } from "./uncached-spans.ts";
  * without this, each of them would go through all attempts that the registry client makes.
  */
 const FAILURE_MEMORY_MS = 3000;
+
+/** How far behind a span that was wanted the next guess may lie. */
+const GUESS_REACH = 3;
 
 /** Requests left to demand while read-ahead runs. */
 const DEMAND_REQUESTS = 2;
@@ -66,6 +70,8 @@ export interface SpanFetcherOptions {
   readonly blob: RangeBlob;
   readonly cache: LayerCache;
   readonly limits: LayerLimits;
+  /** Shared by the layers behind one link; none: nothing is guessed. */
+  readonly speculator: Speculator | undefined;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -117,8 +123,7 @@ export class SpanFetcher {
     if (uncached !== undefined) return uncached;
     this.#throwRecentFailure(at);
     const flight = this.#flights.get(at) ?? this.#add(at);
-    if (!flight.isDemand) this.#schedulePump();
-    flight.isDemand = true;
+    if (!flight.isDemand) this.#demand(flight);
     flight.waiters += 1;
     try {
       return await abortable(flight.bytes, signal);
@@ -146,6 +151,34 @@ export class SpanFetcher {
     this.#pending.clear();
     for (const request of this.#requests.keys()) request.abort.abort(closedError());
     await Promise.all(this.#requests.values());
+  }
+
+  /** What was only read ahead, or guessed, is waited for now. */
+  #demand(flight: Flight): void {
+    flight.isDemand = true;
+    this.#schedulePump();
+    const { speculator } = this.#options;
+    if (speculator === undefined) return;
+    speculator.demandBegins();
+    const ends = (): void => speculator.demandEnds(() => this.#guess(flight.at + 1));
+    flight.bytes.then(ends, ends);
+  }
+
+  /** Begins to fetch the first absent span from `from` on, if it is near. */
+  #guess(from: number): Promise<void> | undefined {
+    const { index, cache } = this.#options;
+    for (let at = from; at < from + GUESS_REACH && at < index.spans.length; at += 1) {
+      const { uncompressedStart, uncompressedEnd } = index.spans[at] as Span;
+      const isThere = cache.has(uncompressedStart, uncompressedEnd) || this.#flights.has(at);
+      if (isThere || uncompressedStart === uncompressedEnd) continue;
+      if (this.#isClosed || this.#uncached.get(at) !== undefined) return undefined;
+      this.#options.metrics.count("soci_layer_guessed_spans_total");
+      return this.#add(at).bytes.then(
+        () => {},
+        () => {}, // nobody waits for it
+      );
+    }
+    return undefined;
   }
 
   #add(at: number): Flight {

@@ -14,6 +14,7 @@ import { decodeZtoc, HeaderTable, type LayerIndex } from "@soci-ts/layer-index";
 import {
   openLazyLayer,
   type RangeBlob,
+  type Speculator,
   type StreamedLayer,
   streamLayer,
 } from "@soci-ts/lazy-layer";
@@ -53,6 +54,8 @@ export interface OpenSlotContext {
   readonly blobs: BlobOpener;
   readonly logger: Logger;
   readonly metrics?: Metrics;
+  /** Shared by the slots behind one link. */
+  readonly speculator?: Speculator | undefined;
   /** A read fails after this long; default 60,000. */
   readonly readTimeoutMs?: number | undefined;
 }
@@ -64,7 +67,7 @@ export async function openSlotData(
 ): Promise<SlotSource> {
   const { data, layerDigest: digest } = slot;
   if (data.kind === "file") return await FileSource.open(resolve(context.directory, data.path));
-  const { layers: directory, logger, metrics, readTimeoutMs } = context;
+  const { layers: directory, logger, metrics, speculator, readTimeoutMs } = context;
   const descriptor = { mediaType: data.mediaType, digest, size: data.sizeBytes };
   const { index, blob, headers } =
     data.kind === "lazy"
@@ -83,6 +86,7 @@ export async function openSlotData(
     headers,
     blob: blob ?? context.blobs.openBlob(descriptor),
     limits: readTimeoutMs === undefined ? {} : { readTimeoutMs },
+    speculator,
     logger,
     ...(metrics === undefined ? {} : { metrics }),
   });

@@ -8,6 +8,7 @@ import {
   type Metrics,
   type ReadOptions,
 } from "@soci-ts/core";
+import { Speculator } from "@soci-ts/lazy-layer";
 import type { LayerSlot, LayerSlots } from "../layer-file-system.ts";
 import { readSealedImage } from "../metadata-images.ts";
 import type { JsonValue, SlotRecord } from "../mount-record.ts";
@@ -57,6 +58,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   readonly listed: readonly number[] = [];
   readonly #options: DiskSlotsOptions;
   readonly #idleMs: number;
+  readonly #speculator = new Speculator();
   readonly #open = new Map<number, OpenSlot>();
   readonly #opening = new Map<number, Promise<LayerSlot | undefined>>();
 
@@ -139,6 +141,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       layers: join(paths.store, "layers"),
       blobs: sourceBlobs({ sources, openBlobs, logger }),
       readTimeoutMs,
+      speculator: this.#speculator,
       logger,
       metrics,
     });

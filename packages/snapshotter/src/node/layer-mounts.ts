@@ -155,7 +155,7 @@ export class LayerMounts {
       devices: record.deviceSlots.map((device) => join(paths.fuse, `d${device}`)),
       target,
       layerDigest: record.layerDigest,
-      readAhead: record.data.kind === "streamed" ? "kernel" : "off",
+      readAhead: "kernel",
     });
   }
 

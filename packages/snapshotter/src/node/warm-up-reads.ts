@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { DisposeStack } from "@soci-ts/core";
+import { FuseSession, type RehearsedRead, rehearsalChannel } from "@soci-ts/fuse";
 import { buildLayerIndex, HeaderTable } from "@soci-ts/layer-index";
 import { openLazyLayer, type RangeBlob } from "@soci-ts/lazy-layer";
 import { fixedSlots, LayerFileSystem } from "../layer-file-system.ts";
@@ -14,6 +15,8 @@ const FILE_BYTES = 12_000;
 /** Small, so that there are many to go through. */
 const SPAN_BYTES = 65_536;
 const READ_BYTES = 131_072;
+const PAGE_BYTES = 4096;
+const SMALL_READS = 1500;
 const ROUNDS = 3;
 
 /**
@@ -35,19 +38,25 @@ export async function warmUpReads(signal: AbortSignal): Promise<void> {
     undo.defer(() => rm(directory, { recursive: true, force: true }));
     const data = undo.use(await openLazyLayer({ directory, layerDigest, index, headers, blob }));
     const slot = { digest: layerDigest, data, image: new Uint8Array(0), deviceSlots: [0] };
-    await readAll(new LayerFileSystem(fixedSlots([slot])), data.size, signal);
+    const session = new FuseSession({
+      channel: rehearsalChannel(readsOf(data.size, signal)),
+      handler: new LayerFileSystem(fixedSlots([slot])),
+      negotiated: { minor: 41, maxReadaheadBytes: 0, flags: [] },
+      readers: 1,
+    });
+    await session.run();
   }
 }
 
-/** Twice: as bytes come, and from the cache. */
-async function readAll(
-  files: LayerFileSystem,
-  sizeBytes: number,
-  signal: AbortSignal,
-): Promise<void> {
-  const into = new Uint8Array(READ_BYTES * 4);
+/** As bytes come, then from the cache: first in order, then page by page as a program that is started does. */
+function* readsOf(sizeBytes: number, signal: AbortSignal): Generator<RehearsedRead> {
+  const nodeId = dataNodeId(0);
   for (let at = 0; at < 2 * sizeBytes && !signal.aborted; at += READ_BYTES) {
-    await files.read(dataNodeId(0), at % sizeBytes, READ_BYTES, { signal, into });
+    yield { nodeId, offset: at % sizeBytes, sizeBytes: READ_BYTES };
+  }
+  for (let turn = 0; turn < SMALL_READS && !signal.aborted; turn += 1) {
+    const page = (Math.floor(turn / 8) * 97 + (turn % 8)) % Math.floor(sizeBytes / PAGE_BYTES);
+    yield { nodeId, offset: page * PAGE_BYTES, sizeBytes: PAGE_BYTES };
   }
 }
 

@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { Speculator } from "./speculator.ts";
+
+it("Speculator guesses when nothing waits, and one thing at a time", async () => {
+  const speculator = new Speculator();
+  const started: string[] = [];
+  const ends: (() => void)[] = [];
+  const guess = (name: string) => () => {
+    started.push(name);
+    return new Promise<void>((resolve) => ends.push(resolve));
+  };
+  speculator.demandBegins();
+  speculator.demandBegins();
+  speculator.demandEnds(guess("while another waits"));
+  speculator.demandEnds(guess("first"));
+  speculator.demandBegins();
+  speculator.demandEnds(guess("while the first runs"));
+  ends[0]?.();
+  await Promise.resolve();
+  speculator.demandBegins();
+  speculator.demandEnds(() => undefined);
+  speculator.demandBegins();
+  speculator.demandEnds(guess("second"));
+  assert.deepEqual(started, ["first", "second"]);
+});
