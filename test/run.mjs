@@ -17,10 +17,10 @@ process.env.NODE_OPTIONS = "--enable-source-maps";
 const NEEDS = [
   ["root", process.getuid() === 0, "run as root: mounts need it"],
   ["/dev/fuse", existsSync("/dev/fuse"), "modprobe fuse"],
-  ...["umoci", "containerd", "ctr", "runc", "docker-registry", "skopeo"].map((name) => [
+  ...["umoci", "containerd", "ctr", "runc", "docker-registry", "skopeo", "getfattr"].map((name) => [
     name,
     has(name),
-    `apt-get install -y --no-install-recommends ${name === "ctr" ? "containerd" : name}`,
+    `apt-get install -y --no-install-recommends ${{ ctr: "containerd", getfattr: "attr" }[name] ?? name}`,
   ]),
 ];
 
