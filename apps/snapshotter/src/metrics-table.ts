@@ -46,7 +46,7 @@ const CODES = [
 
 /**
  * Every metric there is. No label has a digest, a name of an image or of a registry: the number of series is fixed.
- * `soci_snapshots_*`, `soci_layer_*` and `soci_registry_*` are counted inside the packages.
+ * `soci_layer_*` and `soci_registry_*` are counted inside the packages.
  */
 export const METRICS: Readonly<Record<string, MetricSpec>> = {
   soci_snapshotter_rpcs_total: {
@@ -91,11 +91,6 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
     help: "Time to mount one layer.",
     buckets: SECONDS_BUCKETS,
   },
-  soci_snapshotter_read_errors_total: {
-    type: "counter",
-    help: "Reads of a process that were answered with EIO, by cause.",
-    labels: { cause: ["deadline", "registry", "digest", "cache"] },
-  },
   soci_snapshotter_mounted_layers: {
     type: "gauge",
     help: "Layers that are mounted now, by door.",
@@ -112,22 +107,13 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
     type: "gauge",
     help: "Resident memory of the daemon's main process.",
   },
-  soci_snapshotter_restarts_total: {
-    type: "counter",
-    help: "Starts anew of the daemon's processes after an unexpected end, by process.",
-    labels: { process: ["serve-layers", "image-worker", "mount-helper"] },
+  soci_snapshotter_layer_server_restarts: {
+    type: "gauge",
+    help: "How often the process that answers reads was started again since the keeper started.",
   },
   soci_snapshotter_unknown_metrics_total: {
     type: "counter",
     help: "Counts that were given a name which is not in this table; want 0.",
-  },
-  soci_snapshots_layers_lazy_total: {
-    type: "counter",
-    help: "Prepares of image layers that were answered with a snapshot that is there.",
-  },
-  soci_snapshots_layers_pulled_total: {
-    type: "counter",
-    help: "Prepares of image layers that were handed back to containerd.",
   },
   soci_layer_requests_total: { type: "counter", help: "Requests for ranges of layers." },
   soci_layer_fetched_bytes_total: {
@@ -145,6 +131,10 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
   soci_layer_guessed_spans_total: {
     type: "counter",
     help: "Spans that were fetched on a guess while the link was idle.",
+  },
+  soci_layer_read_errors_total: {
+    type: "counter",
+    help: "Reads of layers that failed: the process that made them got EIO.",
   },
   soci_layer_digest_mismatches_total: {
     type: "counter",

@@ -174,8 +174,8 @@ function addHiddenCommands(program: Command, runner: Runner): void {
   add("keeper", "The process that holds /dev/fuse.", async (session) =>
     (await slots()).keeper(session),
   );
-  add("serve-layers", "The process that answers the kernel's reads.", async (session) =>
-    (await slots()).layerServer(session),
+  add("serve-layers", "The process that answers the kernel's reads.", async (session, args) =>
+    (await slots()).layerServer(session, args),
   );
   add("image-worker", "The process that indexes layers.", async (session) =>
     (await slots()).imageWorker(session),

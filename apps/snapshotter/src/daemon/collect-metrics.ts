@@ -23,6 +23,7 @@ export function collectMetrics(daemon: Daemon): void {
     metrics.set("soci_snapshotter_free_bytes", bavail * bsize);
     const stats = await layers.serverStats();
     if (stats === undefined) return;
+    metrics.set("soci_snapshotter_layer_server_restarts", stats.restarts);
     if (stats.pid !== server) seen.clear();
     server = stats.pid;
     for (const [name, count] of Object.entries(stats.counters)) {

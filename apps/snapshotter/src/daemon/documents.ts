@@ -192,8 +192,8 @@ async function processes({ layers }: Daemon): Promise<readonly ProcessStatus[]> 
   const server = await layers.serverStats();
   const list = [{ ...own, restarts: 0 }];
   if (server !== undefined) {
-    const { pid, rssBytes: residentBytes } = server;
-    list.push({ name: "serve-layers", pid, residentBytes, restarts: 0 });
+    const { pid, rssBytes: residentBytes, restarts } = server;
+    list.push({ name: "serve-layers", pid, residentBytes, restarts });
   }
   return list;
 }

@@ -18,7 +18,7 @@ export async function keeper(session: Session): Promise<void> {
 }
 
 /** The process that answers the kernel's reads; ends by SIGKILL to itself. */
-export async function layerServer(session: Session): Promise<void> {
+export async function layerServer(session: Session, args: readonly string[]): Promise<void> {
   leaveSignals();
   const config = session.config();
   const logger = createLogger(config.logLevel, { process: "serve-layers" });
@@ -27,7 +27,8 @@ export async function layerServer(session: Session): Promise<void> {
   const { blobsFrom, openRegistryClient } = await import("./registry.ts");
   const { serveLayers } = await import("@soci-ts/snapshotter/layer-server");
   const client = openRegistryClient(config, logger);
-  await serveLayers({ root, openBlobs: blobsFrom(client), readDeadlineMs, logger });
+  const restarts = Number(args.at(-1));
+  await serveLayers({ root, openBlobs: blobsFrom(client), readDeadlineMs, restarts, logger });
 }
 
 /** The process that makes one image's layers ready. */

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { snapshotsService } from "@soci-ts/containerd-api";
-import { DisposeStack, type Logger, silentMetrics } from "@soci-ts/core";
+import { DisposeStack, type Logger } from "@soci-ts/core";
 import { RememberedCredentials } from "@soci-ts/registry-client";
 import {
   chooseDoor,
@@ -113,7 +113,6 @@ async function openDaemon(parts: OpenParts, stack: DisposeStack): Promise<Daemon
       // Inode numbers of the FUSE tree use more bits than overlayfs leaves.
       xino: door.door !== "fuse",
       logger,
-      metrics: silentMetrics,
     }),
   );
   layers.referencedBy(() => snapshots.layersInUse());

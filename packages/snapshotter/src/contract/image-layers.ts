@@ -1,4 +1,4 @@
-import { AppError, type Logger, type Metrics, SingleFlight } from "@soci-ts/core";
+import { AppError, type Logger, SingleFlight } from "@soci-ts/core";
 import { type ImageLayerLabels, REF_LABEL, REMOTE_LABEL } from "./image-labels.ts";
 import type { LayerKeeper } from "./layer-keeper.ts";
 import type { Metastore } from "./metastore.ts";
@@ -28,19 +28,16 @@ export class ImageLayers {
   readonly #metastore: Metastore;
   readonly #keeper: LayerKeeper;
   readonly #logger: Logger;
-  readonly #metrics: Metrics;
   readonly #flights = new SingleFlight<ImageLayerOutcome>();
 
   constructor(parts: {
     readonly metastore: Metastore;
     readonly keeper: LayerKeeper;
     readonly logger: Logger;
-    readonly metrics: Metrics;
   }) {
     this.#metastore = parts.metastore;
     this.#keeper = parts.keeper;
     this.#logger = parts.logger;
-    this.#metrics = parts.metrics;
   }
 
   /**
@@ -65,9 +62,8 @@ export class ImageLayers {
     below: SnapshotRecord | undefined,
     signal: AbortSignal,
   ): Promise<ImageLayerOutcome> {
-    const lowers = this.#metastore.chain(below).map(({ layer }) => layer);
     const outcome = await this.#keeper.prepare(
-      { ...target, lowers },
+      target,
       (result): ImageLayerOutcome | SnapshotRecord => {
         if (result.kind === "pull") return this.#pull(result.story);
         return this.#commit(result, { name: nameOf(target.chainId, below), parent, labels });
@@ -81,7 +77,6 @@ export class ImageLayers {
 
   #pull(story: LayerStory): ImageLayerOutcome {
     const { layerDigest, imageReference, steps } = story;
-    this.#metrics.count("soci_snapshots_layers_pulled_total");
     this.#logger.warn("layer left to containerd", {
       layer: layerDigest,
       image: imageReference,
@@ -96,7 +91,6 @@ export class ImageLayers {
   ): SnapshotRecord {
     const labels = { ...place.labels, [REMOTE_LABEL]: "remote snapshot" };
     const record = this.#insert({ ...place, labels, layer, story });
-    this.#metrics.count("soci_snapshots_layers_lazy_total");
     this.#logger.info("layer is lazy", {
       layer: story.layerDigest,
       image: story.imageReference,

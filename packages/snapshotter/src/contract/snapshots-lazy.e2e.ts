@@ -91,7 +91,6 @@ describe("image layers", { skip }, () => {
       manifestDigest: digestOfText("example/app:v1"),
       layerDigest: digestOfText("b"),
       chainId: "sha256:two",
-      lowers: [1],
     });
     assert.equal(existsSync(join(root, "snapshots/1")), false);
     assert.deepEqual(await opened.service.usage(top), { sizeBytes: 2000, inodes: 2 });
@@ -109,7 +108,7 @@ describe("image layers", { skip }, () => {
     await opened.service.commit("other", "k", {});
     const onOther = await prepare("fourth", "other");
     assert.notDeepEqual(onOther, both[0]);
-    assert.deepEqual(opened.layers.requests[1]?.lowers, [undefined]);
+    assert.equal(opened.layers.requests.length, 2);
   });
 
   it("that only containerd can bring become ordinary snapshots, whose story stays with them", async () => {

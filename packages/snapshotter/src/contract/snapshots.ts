@@ -1,4 +1,4 @@
-import { AppError, type IoOptions, type Logger, type Metrics } from "@soci-ts/core";
+import { AppError, type IoOptions, type Logger } from "@soci-ts/core";
 import type { Database } from "@soci-ts/sqlite";
 import { type Owner, SnapshotDirectories } from "./directories.ts";
 import { Disposal } from "./disposal.ts";
@@ -43,7 +43,6 @@ export interface SnapshotsOptions {
   /** Mount with `xino=on`: where lazy layers are EROFS mounts, whose inode numbers leave room for it. */
   readonly xino: boolean;
   readonly logger: Logger;
-  readonly metrics: Metrics;
 }
 
 /** A snapshot that is being made. */
@@ -73,7 +72,7 @@ interface Parts extends SnapshotsOptions {
  * @throws AppError `failed_precondition` if overlayfs does not work on this file system.
  */
 export async function openSnapshots(options: SnapshotsOptions): Promise<Snapshots> {
-  const { root, database, layers, logger, metrics } = options;
+  const { root, database, layers, logger } = options;
   const metastore = new Metastore(database);
   const directories = await SnapshotDirectories.open(root);
   const features = await probeOverlay(`${root}/probe`, {
@@ -84,7 +83,7 @@ export async function openSnapshots(options: SnapshotsOptions): Promise<Snapshot
   const workers = new TreeWorkers();
   const disposal = new Disposal({ directories, metastore, mapped, workers, logger });
   const keeper = new LayerKeeper({ layers, metastore, logger });
-  const imageLayers = new ImageLayers({ metastore, keeper, logger, metrics });
+  const imageLayers = new ImageLayers({ metastore, keeper, logger });
   const lists = new SnapshotLists(root, logger);
   metastore.skipIds((await directories.find()).lastId);
   await disposal.setOrphansAside();

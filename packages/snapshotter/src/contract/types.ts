@@ -78,8 +78,6 @@ export interface LayerRequest {
   readonly layerDigest: Digest;
   /** `containerd.io/snapshot.ref`: the chainID that the snapshot is to have. */
   readonly chainId: string;
-  /** The layers below, bottom first: the number of a lazy layer, `undefined` for one that containerd unpacked. */
-  readonly lowers: readonly (number | undefined)[];
 }
 
 /** One thing that was tried for a layer, in order; for `explain`. Plain words, no secrets. */

@@ -174,7 +174,10 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
         return await source.readAt(offset, length, options);
       } catch (error) {
         const { code, message } = AppError.from(error);
-        if (code !== "cancelled") open.lastError = { message, atMs: Date.now() };
+        if (code !== "cancelled") {
+          open.lastError = { message, atMs: Date.now() };
+          this.#options.metrics.count("soci_layer_read_errors_total");
+        }
         throw error;
       } finally {
         open.readers -= 1;

@@ -19,7 +19,6 @@ function request(script: string, position = 0, registry = "example.org"): LayerR
     manifestDigest,
     layerDigest: manifestDigest,
     chainId: `chain ${position}`,
-    lowers: [],
   };
 }
 

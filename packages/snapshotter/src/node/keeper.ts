@@ -13,7 +13,10 @@ import { LAYER_SERVER_FUSE_FD, type NodePaths, nodePaths } from "./node-paths.ts
 export interface KeeperOptions {
   /** The daemon's root. */
   readonly root: string;
-  /** Starts the layer server; its descriptor {@link LAYER_SERVER_FUSE_FD} will be the FUSE connection. */
+  /**
+   * Starts the layer server; its descriptor {@link LAYER_SERVER_FUSE_FD} will be the FUSE connection. How often it was started again is added
+   * as the last argument.
+   */
   readonly server: ServerCommand;
   readonly logger: Logger;
 }
@@ -93,9 +96,9 @@ async function keepServing(
   fd: number,
 ): Promise<void> {
   let backoffMs = 0;
-  for (;;) {
+  for (let restarts = 0; ; restarts += 1) {
     const startedMs = Date.now();
-    const how = await serveOnce(server, fd);
+    const how = await serveOnce(server, fd, restarts);
     if (findMount(paths.fuse)?.source !== paths.fuseSource) {
       logger.info("FUSE connection given up: it was unmounted");
       return;
@@ -108,12 +111,16 @@ async function keepServing(
 }
 
 /** Runs one server to its end; says how it ended. */
-function serveOnce({ argv, environment }: ServerCommand, fd: number): Promise<string> {
+function serveOnce(
+  { argv, environment }: ServerCommand,
+  fd: number,
+  restarts: number,
+): Promise<string> {
   const [program, ...args] = argv;
   const stdio: ("ignore" | "inherit" | number)[] = ["ignore", "inherit", "inherit"];
   stdio[LAYER_SERVER_FUSE_FD] = fd;
   return new Promise((resolve) => {
-    const child = spawn(program, args, {
+    const child = spawn(program, [...args, String(restarts)], {
       cwd: "/",
       env: { ...environment, UV_THREADPOOL_SIZE: SERVER_THREADS },
       stdio,

@@ -99,6 +99,7 @@ describe("a node whose processes are killed", { skip }, () => {
       assert.deepEqual(await reads, [fileSum(file), fileSum(file)]);
     }
     assert.equal(servers.size, 5);
+    assert.equal((await layers.serverStats())?.restarts, 5);
     const stats = await layers.layerStats([outcome.layer]);
     assert.equal(stats.get(outcome.layer)?.lastError, undefined);
   });

@@ -17,6 +17,8 @@ export interface ServeLayersOptions {
   readonly openBlobs: OpenBlobs;
   /** A read(2) that can't be served fails with EIO after this long. */
   readonly readDeadlineMs: number;
+  /** How often a server of this connection was started again. */
+  readonly restarts: number;
   readonly logger: Logger;
 }
 
@@ -47,7 +49,7 @@ export async function serveLayers(options: ServeLayersOptions): Promise<never> {
 }
 
 async function serve(options: ServeLayersOptions): Promise<void> {
-  const { openBlobs, logger, readDeadlineMs } = options;
+  const { openBlobs, logger, readDeadlineMs, restarts } = options;
   const paths = nodePaths(options.root);
   const metrics = new CountingMetrics();
   await using slots = new DiskSlots({
@@ -71,6 +73,7 @@ async function serve(options: ServeLayersOptions): Promise<void> {
     {
       stats: async () => ({
         pid: process.pid,
+        restarts,
         rssBytes: process.memoryUsage.rss(),
         fuseMessages: session.messages,
         counters: metrics.counts(),

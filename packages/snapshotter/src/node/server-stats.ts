@@ -8,6 +8,8 @@ import { readSlotStats, type SlotStats, slotDirectory } from "./slot-files.ts";
 export interface ServerStats {
   readonly pid: number;
   readonly rssBytes: number;
+  /** How often a server of this connection was started again. */
+  readonly restarts: number;
   /** Messages from the kernel since the process started. */
   readonly fuseMessages: number;
   /** The process's counters, by name. */

@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { type Digest, DisposeStack, sha256, silentLogger, silentMetrics } from "@soci-ts/core";
+import { type Digest, DisposeStack, sha256, silentLogger } from "@soci-ts/core";
 import type { Database } from "@soci-ts/sqlite";
 import { openMetastore } from "../contract/metastore-schema.ts";
 import { openSnapshots, type Snapshots, type SnapshotsOptions } from "../contract/snapshots.ts";
@@ -33,7 +33,6 @@ export async function openContract(
     userxattr: false,
     xino: true,
     logger: silentLogger,
-    metrics: silentMetrics,
     ...options,
   });
   undo.use(service);

@@ -47,6 +47,7 @@ async function serve(): Promise<void> {
       return registryImageSource(client, parseReference(image));
     },
     readDeadlineMs: 20_000,
+    restarts: Number(door),
     logger,
   });
 }

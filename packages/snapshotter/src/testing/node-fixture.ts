@@ -77,7 +77,6 @@ export class TestImages implements AsyncDisposable {
       manifestDigest,
       layerDigest: digest as Digest,
       chainId: chain[at] ?? "",
-      lowers: [],
     }));
     return { reference, layout, requests };
   }
