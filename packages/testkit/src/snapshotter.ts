@@ -1,7 +1,8 @@
 import type { ChildProcess } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -81,8 +82,15 @@ export async function startSnapshotter(config: string): Promise<RunningSnapshott
       await run("drain").catch(() => undefined); // what is left is killed
       await stopChild(child);
       await removeProgramFolder(folder);
+      await rm(runtimeDirectory(root), { recursive: true, force: true });
     },
   };
+}
+
+/** Where a daemon's processes find each other. It stays when they are killed, until the next boot. */
+function runtimeDirectory(root: string): string {
+  const id = createHash("sha256").update(root).digest("hex").slice(0, 8);
+  return join("/run/soci-snapshotter", id);
 }
 
 /** Mounts that a daemon has made, by file system: how many of each type there are below its root. */
