@@ -12,6 +12,7 @@ import { join } from "node:path";
  * store         layer caches, metadata images, local indexes (`@soci-ts/store`)
  * layers.db     which layers there are, and what they were made for
  * keeper.log    of the processes that outlive the daemon
+ * warm-up       while the layer server gets ready
  * ```
  *
  * and in a runtime directory, which a boot empties and whose path is short enough for sockets whatever the root's is:
@@ -28,6 +29,7 @@ export interface NodePaths {
   readonly mounts: string;
   readonly slots: string;
   readonly incoming: string;
+  readonly warmUp: string;
   readonly store: string;
   readonly database: string;
   /** The runtime directory. */
@@ -58,6 +60,7 @@ export function nodePaths(root: string): NodePaths {
     mounts: join(root, "l"),
     slots: join(root, "slots"),
     incoming: join(root, "incoming"),
+    warmUp: join(root, "warm-up"),
     store: join(root, "store"),
     database: join(root, "layers.db"),
     keeperLog: join(root, "keeper.log"),

@@ -92,15 +92,15 @@ async function serve(options: ServeLayersOptions): Promise<void> {
   const ended = new AbortController();
   const tidying = keepTidy(slots, logger, ended.signal);
   // A server that takes over has better things to do.
-  if (negotiated === undefined) void warmUp(ended.signal, logger);
+  if (negotiated === undefined) void warmUp(paths, ended.signal, logger);
   await session.run();
   ended.abort();
   await tidying;
 }
 
-async function warmUp(signal: AbortSignal, logger: Logger): Promise<void> {
+async function warmUp(paths: NodePaths, signal: AbortSignal, logger: Logger): Promise<void> {
   try {
-    await warmUpReads(signal);
+    await warmUpReads(paths.warmUp, signal);
   } catch (error) {
     logger.warn("server not warmed up", { error: AppError.from(error).message });
   }

@@ -1,6 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { mkdir, rm } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { DisposeStack } from "@soci-ts/core";
 import { FuseSession, type RehearsedRead, rehearsalChannel } from "@soci-ts/fuse";
@@ -22,8 +20,9 @@ const ROUNDS = 3;
 /**
  * Reads a made-up layer as the kernel would, a few times over, until the engine has compiled what reading takes: the first container of a
  * fresh daemon would wait for that otherwise. Takes about a second of processor time; what comes meanwhile is answered in between.
+ * @param directory - for its files; removed before and after, so that a killed process leaves nothing for ever.
  */
-export async function warmUpReads(signal: AbortSignal): Promise<void> {
+export async function warmUpReads(directory: string, signal: AbortSignal): Promise<void> {
   const tar = madeUpTar(FILES, FILE_BYTES);
   const blob = memoryBlob(gzipSync(tar, { level: 1 }));
   const { index, layerDigest } = await buildLayerIndex(blob.stream(0, blob.size), {
@@ -34,8 +33,10 @@ export async function warmUpReads(signal: AbortSignal): Promise<void> {
   const headers = HeaderTable.of(index.entries);
   for (let round = 0; round < ROUNDS && !signal.aborted; round += 1) {
     await using undo = new DisposeStack();
-    const directory = await mkdtemp(join(tmpdir(), "soci-warm-up-"));
-    undo.defer(() => rm(directory, { recursive: true, force: true }));
+    const empty = (): Promise<void> => rm(directory, { recursive: true, force: true });
+    await empty();
+    await mkdir(directory, { mode: 0o700 });
+    undo.defer(empty);
     const data = undo.use(await openLazyLayer({ directory, layerDigest, index, headers, blob }));
     const slot = { digest: layerDigest, data, image: new Uint8Array(0), deviceSlots: [0] };
     const session = new FuseSession({
