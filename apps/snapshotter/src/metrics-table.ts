@@ -76,7 +76,6 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
         "ztoc_failed",
         "stream_failed",
         "mount_failed",
-        "door",
       ],
     },
   },
