@@ -1,3 +1,5 @@
+import { LATENCY_BUCKETS } from "@soci-ts/snapshotter";
+
 /** What a metric is: how it is counted, what it says, and the closed sets of its labels. */
 export interface MetricSpec {
   readonly type: "counter" | "gauge" | "histogram";
@@ -6,6 +8,8 @@ export interface MetricSpec {
   readonly labels?: Readonly<Record<string, readonly string[]>>;
   /** Upper bounds, in the unit of the name. */
   readonly buckets?: readonly number[];
+  /** True for a histogram that the layer server keeps, whose figures the daemon takes over. */
+  readonly isMerged?: boolean;
 }
 
 const SECONDS_BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300];
@@ -122,6 +126,13 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
   soci_layer_read_bytes_total: {
     type: "counter",
     help: "Uncompressed bytes of layers that were handed to the kernel.",
+  },
+  soci_layer_read_duration_seconds: {
+    type: "histogram",
+    help: "Time of a read of a layer, by where its bytes came from: the cache, on their way already for another read (coalesced), or fetched for it.",
+    labels: { source: ["cache", "coalesced", "fetched"] },
+    buckets: LATENCY_BUCKETS,
+    isMerged: true,
   },
   soci_layer_read_ahead_spans_total: {
     type: "counter",

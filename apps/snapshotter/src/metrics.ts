@@ -1,5 +1,7 @@
 import type { Metrics } from "@soci-ts/core";
+import type { HistogramCounts } from "@soci-ts/snapshotter";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { MergedHistograms } from "./merged-histograms.ts";
 import { METRICS, type MetricSpec } from "./metrics-table.ts";
 
 /** Values of a metric's labels. */
@@ -13,6 +15,8 @@ export interface NodeMetrics extends Metrics {
   count(name: string, amount?: number, labels?: LabelValues): void;
   /** Takes one measurement of a histogram, in the unit of its name. */
   observe(name: string, value: number, labels?: LabelValues): void;
+  /** Adds what a histogram of another process has more than it had before. */
+  merge(now: HistogramCounts, before: HistogramCounts | undefined): void;
   /** Sets a gauge. */
   set(name: string, value: number, labels?: LabelValues): void;
   /** A function that sets gauges; it is called before each {@link NodeMetrics.text}. */
@@ -40,8 +44,11 @@ export function createMetrics(): NodeMetrics {
     };
     if (spec.type === "counter") counters.set(name, new Counter(options));
     else if (spec.type === "gauge") gauges.set(name, new Gauge(options));
-    else histograms.set(name, new Histogram({ ...options, buckets: [...(spec.buckets ?? [])] }));
+    else if (spec.isMerged !== true) {
+      histograms.set(name, new Histogram({ ...options, buckets: [...(spec.buckets ?? [])] }));
+    }
   }
+  const merged = new MergedHistograms();
   const collectors: (() => void | Promise<void>)[] = [];
   const unknown = () => counters.get(UNKNOWN)?.inc();
   return {
@@ -57,6 +64,11 @@ export function createMetrics(): NodeMetrics {
       if (histogram === undefined || !Number.isFinite(value)) unknown();
       else histogram.observe(known(name, labels), value);
     },
+    merge: (now, before) => {
+      const { name } = now;
+      if (METRICS[name]?.type !== "histogram") unknown();
+      else merged.add({ ...now, labels: known(name, now.labels) }, before);
+    },
     set: (name, value, labels = {}) => {
       const gauge = gauges.get(name);
       if (gauge === undefined || !Number.isFinite(value)) unknown();
@@ -68,7 +80,7 @@ export function createMetrics(): NodeMetrics {
     text: async () => {
       gauges.get("soci_snapshotter_resident_bytes")?.set(process.memoryUsage.rss());
       for (const collect of collectors) await collect();
-      return await registry.metrics();
+      return `${await registry.metrics()}${merged.text()}`;
     },
   };
 }

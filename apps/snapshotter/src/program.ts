@@ -1,9 +1,12 @@
+import { once } from "node:events";
 import { Command, Option } from "commander";
 import { CONFIG_TABLE } from "./config/table.ts";
 import { exitCodesText } from "./exit-codes.ts";
 import type { Action, Runner, Session } from "./session.ts";
 
 const slots = () => import("./slots.ts");
+
+const WATCH_INTERVAL_MS = 2000;
 
 /**
  * The command tree. What commands need is loaded when they run, so that `--help` is quick and the daemon's small processes stay small.
@@ -51,11 +54,19 @@ function addDaemonCommands(program: Command, runner: Runner): void {
     .description(
       "Show what the running daemon has: images and their layers, mounts, cache, errors.",
     )
+    .option("--watch", "show it again every two seconds until interrupted")
     .addHelpText("after", example("soci-snapshotter status"))
-    .action(async () =>
+    .action(async (options: { watch?: boolean }) =>
       runner(async (session) => {
         await using control = await (await slots()).controlClient(session.config());
-        return (await import("./commands/status.ts")).statusReport(await control.status());
+        if (options.watch !== true) {
+          return (await import("./commands/status.ts")).statusReport(await control.status());
+        }
+        const { watchStatus } = await import("./commands/watch-status.ts");
+        const { json = false } = session.flags;
+        const status = () => control.status();
+        await watchStatus({ status, json, ...watching(session.signal) });
+        return undefined;
       }),
     );
   program
@@ -184,6 +195,15 @@ function addHiddenCommands(program: Command, runner: Runner): void {
     (await slots()).trialServer(session, args),
   );
   add("mount-helper", "The process that makes mounts.", async () => (await slots()).mountHelper());
+}
+
+/** Where `status --watch` shows what. */
+function watching(signal: AbortSignal) {
+  const { stdout } = process;
+  const write = async (text: string): Promise<void> => {
+    if (!stdout.write(text)) await once(stdout, "drain");
+  };
+  return { write, isTerminal: stdout.isTTY, intervalMs: WATCH_INTERVAL_MS, signal };
 }
 
 /** An action that prints nothing. */

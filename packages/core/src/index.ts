@@ -39,4 +39,11 @@ export {
   type ErrorDetails,
   FormatError,
 } from "./errors.ts";
-export { type LogFields, type Logger, type Metrics, silentLogger, silentMetrics } from "./log.ts";
+export {
+  type LogFields,
+  type Logger,
+  type MetricLabels,
+  type Metrics,
+  silentLogger,
+  silentMetrics,
+} from "./log.ts";

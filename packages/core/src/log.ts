@@ -20,11 +20,16 @@ export const silentLogger: Logger = {
   child: () => silentLogger,
 };
 
-/** Counters by name. Names follow `<app>_<noun>_<unit>_total`; labels are not used for unbounded sets. */
+/** A metric's labels. Their values come from closed sets. */
+export type MetricLabels = Readonly<Record<string, string>>;
+
+/** Counters and histograms by name. Names follow `<app>_<noun>_<unit>_total` and `<app>_<noun>_<unit>`. */
 export interface Metrics {
   /** Adds `amount` (default 1) to the counter `name`. */
   count(name: string, amount?: number): void;
+  /** Takes one measurement of the histogram `name`, in the unit of its name. */
+  observe(name: string, value: number, labels?: MetricLabels): void;
 }
 
 /** The metrics that packages use when they are given none. */
-export const silentMetrics: Metrics = { count: () => {} };
+export const silentMetrics: Metrics = { count: () => {}, observe: () => {} };

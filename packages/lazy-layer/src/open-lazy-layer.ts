@@ -106,6 +106,21 @@ interface Parts {
   readonly metrics: Metrics;
 }
 
+/** Where a read's bytes came from, as the label of its latency. */
+type ReadSource = { readonly source: "cache" | "coalesced" | "fetched" };
+
+const FROM_CACHE: ReadSource = { source: "cache" };
+/** On their way already for somebody else, or still in memory. */
+const COALESCED: ReadSource = { source: "coalesced" };
+const FETCHED: ReadSource = { source: "fetched" };
+
+/** What one read has had to do. */
+interface ReadTrace {
+  source: ReadSource;
+}
+
+type TracedRead = ReadOptions & { readonly trace: ReadTrace };
+
 class CachedLayer implements LazyLayer {
   readonly size: number;
   readonly #map: ChunkMap;
@@ -124,15 +139,20 @@ class CachedLayer implements LazyLayer {
 
   async readAt(offset: number, length: number, options: ReadOptions = {}): Promise<Uint8Array> {
     options.signal?.throwIfAborted();
+    const startedMs = performance.now();
     checkRange(this.size, offset, length);
     if (this.#closing !== undefined) {
       throw new AppError("cancelled", "Cannot read the layer: it is closed");
     }
     const end = Math.min(offset + length, this.#map.sizeBytes);
-    const read = this.#bytes(offset, end, options);
+    const trace: ReadTrace = { source: FROM_CACHE };
+    const read = this.#bytes(offset, end, { ...options, trace });
     const bytes = read instanceof Promise ? await this.#tracked(read) : read;
     this.#bytesRead += length;
-    this.#parts.metrics.count("soci_layer_read_bytes_total", length);
+    const { metrics } = this.#parts;
+    metrics.count("soci_layer_read_bytes_total", length);
+    const seconds = (performance.now() - startedMs) / 1000;
+    metrics.observe("soci_layer_read_duration_seconds", seconds, trace.source);
     if (bytes.length === length) return bytes;
     const padded = new Uint8Array(length);
     padded.set(bytes);
@@ -178,21 +198,25 @@ class CachedLayer implements LazyLayer {
     }
   }
 
-  #bytes(start: number, end: number, options: ReadOptions): Promise<Uint8Array> | Uint8Array {
+  #bytes(start: number, end: number, options: TracedRead): Promise<Uint8Array> | Uint8Array {
     if (start >= end) return new Uint8Array(0);
     if (this.#parts.splitHeaders.isDone) return this.#read(start, end, options);
     return this.#readVerified(start, end, options);
   }
 
   /** Reads, and before it the headers that nobody has looked at of files that are read. */
-  async #readVerified(start: number, end: number, options: ReadOptions): Promise<Uint8Array> {
+  async #readVerified(start: number, end: number, options: TracedRead): Promise<Uint8Array> {
     const { splitHeaders } = this.#parts;
-    const { signal } = options;
-    await splitHeaders.verify(start, end, (from, to) => this.#read(from, to, { signal }));
+    const { signal, trace } = options;
+    await splitHeaders.verify(start, end, (from, to) => this.#read(from, to, { signal, trace }));
     return await this.#read(start, end, options);
   }
 
-  async #read(start: number, end: number, { signal, into }: ReadOptions): Promise<Uint8Array> {
+  async #read(
+    start: number,
+    end: number,
+    { signal, into, trace }: TracedRead,
+  ): Promise<Uint8Array> {
     const { cache } = this.#parts;
     this.#planReadAhead(start, end);
     const cached = await cache.read(start, end, into);
@@ -205,7 +229,8 @@ class CachedLayer implements LazyLayer {
     const pieces = [...this.#map.pieces(start, end)];
     await Promise.all(
       pieces.map(async (piece) => {
-        bytes.set(await this.#piece(piece, deadline.signal), piece.start - start);
+        const read = { signal: deadline.signal, trace };
+        bytes.set(await this.#piece(piece, read), piece.start - start);
       }),
     );
     return bytes;
@@ -214,13 +239,15 @@ class CachedLayer implements LazyLayer {
   /** The part of a read that lies in one span. */
   async #piece(
     { span, start, end }: { readonly span: number; readonly start: number; readonly end: number },
-    signal: AbortSignal,
+    { signal, trace }: { readonly signal: AbortSignal; readonly trace: ReadTrace },
   ): Promise<Uint8Array> {
     const { cache, fetcher } = this.#parts;
     if (cache.has(start, end)) {
       const cached = await cache.read(start, end);
       if (cached !== undefined) return cached;
     }
+    if (!fetcher.isAwaited(span)) trace.source = FETCHED;
+    else if (trace.source === FROM_CACHE) trace.source = COALESCED;
     const bytes = await fetcher.get(span, signal);
     const { uncompressedStart } = this.#map.span(span);
     return bytes.subarray(start - uncompressedStart, end - uncompressedStart);

@@ -115,6 +115,11 @@ export class SpanFetcher {
     return this.#readAheadSpans;
   }
 
+  /** True if a span is on its way, or in memory. */
+  isAwaited(at: number): boolean {
+    return this.#flights.has(at) || this.#uncached.get(at) !== undefined;
+  }
+
   /** The tar bytes of a span; not to be altered. Rejects with the signal's reason on abort. */
   async get(at: number, signal: AbortSignal): Promise<Uint8Array> {
     signal.throwIfAborted();

@@ -107,7 +107,7 @@ test("a dead mirror costs one request and then none until it has rested", async 
     await using client = testClient({
       hosts,
       logger,
-      metrics: { count: (name) => void counts.push(name) },
+      metrics: { count: (name) => void counts.push(name), observe: () => {} },
     });
     const failures = (): number =>
       counts.filter((name) => name === "soci_registry_host_failures_total").length;

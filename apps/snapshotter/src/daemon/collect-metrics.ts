@@ -1,4 +1,7 @@
 import { statfs } from "node:fs/promises";
+import type { ServerStats } from "@soci-ts/snapshotter";
+import { keyOf } from "../merged-histograms.ts";
+import type { NodeMetrics } from "../metrics.ts";
 import type { Daemon } from "./daemon.ts";
 
 /**
@@ -7,8 +10,7 @@ import type { Daemon } from "./daemon.ts";
  */
 export function collectMetrics(daemon: Daemon): void {
   const { metrics, layers, snapshots, door, config } = daemon;
-  const seen = new Map<string, number>();
-  let server: number | undefined;
+  let last: ServerStats | undefined;
   metrics.onCollect(async () => {
     metrics.set("soci_snapshotter_mounted_layers", layers.mounted.length, { door: door.door });
     for (const [kind, count] of Object.entries(snapshots.countByKind())) {
@@ -24,11 +26,17 @@ export function collectMetrics(daemon: Daemon): void {
     const stats = await layers.serverStats();
     if (stats === undefined) return;
     metrics.set("soci_snapshotter_layer_server_restarts", stats.restarts);
-    if (stats.pid !== server) seen.clear();
-    server = stats.pid;
-    for (const [name, count] of Object.entries(stats.counters)) {
-      metrics.count(name, count - (seen.get(name) ?? 0));
-      seen.set(name, count);
-    }
+    addCounts(metrics, stats, last?.pid === stats.pid ? last : undefined);
+    last = stats;
   });
+}
+
+/** Adds what a layer server has counted since it was asked last. */
+function addCounts(metrics: NodeMetrics, now: ServerStats, before: ServerStats | undefined): void {
+  for (const [name, count] of Object.entries(now.counters)) {
+    metrics.count(name, count - (before?.counters[name] ?? 0));
+  }
+  const known = new Map(before?.histograms?.map((each) => [keyOf(each), each]));
+  for (const histogram of now.histograms ?? [])
+    metrics.merge(histogram, known.get(keyOf(histogram)));
 }

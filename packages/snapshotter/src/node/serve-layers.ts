@@ -77,6 +77,7 @@ async function serve(options: ServeLayersOptions): Promise<void> {
         rssBytes: process.memoryUsage.rss(),
         fuseMessages: session.messages,
         counters: metrics.counts(),
+        histograms: metrics.histograms() as unknown as JsonValue,
         slots: [...slots.stats()].map(([slot, stats]) => ({
           slot,
           ...stats,

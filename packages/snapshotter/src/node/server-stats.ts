@@ -1,5 +1,6 @@
 import type { IoOptions } from "@soci-ts/core";
 import type { JsonValue } from "../mount-record.ts";
+import type { HistogramCounts } from "./counting-metrics.ts";
 import { callLocal } from "./local-call.ts";
 import type { NodePaths } from "./node-paths.ts";
 import { readSlotStats, type SlotStats, slotDirectory } from "./slot-files.ts";
@@ -14,6 +15,8 @@ export interface ServerStats {
   readonly fuseMessages: number;
   /** The process's counters, by name. */
   readonly counters: Readonly<Record<string, number>>;
+  /** The process's histograms; absent from a server of an older version. */
+  readonly histograms?: readonly HistogramCounts[];
   /** Layers that it has open. */
   readonly slots: readonly (SlotStats & { readonly slot: number })[];
 }
