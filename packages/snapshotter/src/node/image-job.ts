@@ -35,8 +35,9 @@ export interface LayerReport {
   readonly layer?: WorkedLayer | undefined;
 }
 
-/** What a worker writes, one JSON line each. */
+/** What a worker writes, one JSON line each. After `failed` it ends. */
 export type WorkerMessage =
   | { readonly kind: "layer"; readonly report: LayerReport }
-  | { readonly kind: "end" }
+  /** All is said of the image; with the resident memory of the worker, which waits for another one. */
+  | { readonly kind: "end"; readonly residentBytes: number }
   | { readonly kind: "failed"; readonly code: ErrorCode; readonly message: string };

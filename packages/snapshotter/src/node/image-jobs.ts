@@ -1,9 +1,8 @@
-import { spawn } from "node:child_process";
-import { setPriority } from "node:os";
 import { AppError, type IoOptions, type Logger } from "@soci-ts/core";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
 import type { ServerCommand } from "../server-process.ts";
-import { endWorker, type ImageWorkerProcess, RunningJob, type TakeReport } from "./running-job.ts";
+import { ImageWorkerProcess } from "./image-worker-process.ts";
+import { RunningJob, type TakeReport } from "./running-job.ts";
 import { WorkerPermits } from "./worker-permits.ts";
 
 /** What image jobs need. */
@@ -26,6 +25,9 @@ const RESULT_MEMORY_MS = 60_000;
 /** Of a worker that waits. */
 const SPARE_NICENESS = 10;
 
+/** Workers that are kept for the next images: a new one takes more than a second of processor time to get ready. */
+const MAX_SPARES = 2;
+
 /**
  * A failure is remembered for this many times as long as it took, so that a pull of many layers spends no more than a quarter of its time on waiting
  * for a registry that does not answer us.
@@ -35,7 +37,7 @@ const FAILURE_MEMORY_FACTOR = 3;
 const DEFAULT_ABANDONED_MS = 15_000;
 
 /**
- * The images that are being made ready, each in a process of its own: what is slow or wrong with one image holds no other up. All layers of
+ * The images that are being made ready, each in a process that has no other at the time: what is slow or wrong with one image holds no other up. All layers of
  * an image are worked on when the first is asked for. Life of a job: *running* → *done* (its outcomes are kept for a minute; for seconds, if a layer
  * was left to containerd), *failed* (its failure is kept for seconds) or *abandoned* (nobody waits any more: it is ended and nothing is kept).
  */
@@ -45,12 +47,12 @@ export class ImageJobs implements AsyncDisposable {
   readonly #running = new Set<Promise<void>>();
   readonly #permits = new WorkerPermits();
   readonly #closing = new AbortController();
-  /** Started ahead, because starting takes longer than asking a registry. */
-  #spare: ImageWorkerProcess | undefined;
+  /** One is started ahead, because starting takes longer than asking a registry. */
+  readonly #spares: ImageWorkerProcess[] = [];
 
   constructor(options: ImageJobsOptions) {
     this.#options = options;
-    this.#spare = this.#startSpare();
+    this.#startSpare();
   }
 
   /** Jobs that run now. */
@@ -79,8 +81,7 @@ export class ImageJobs implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new AppError("cancelled", "Cannot make an image ready: the daemon ends"));
     await Promise.all(this.#running);
-    if (this.#spare !== undefined) await endWorker(this.#spare);
-    this.#spare = undefined;
+    for (const spare of this.#spares.splice(0)) await spare.end();
   }
 
   #begin(request: LayerRequest): RunningJob {
@@ -97,14 +98,15 @@ export class ImageJobs implements AsyncDisposable {
   async #run(key: string, job: RunningJob): Promise<void> {
     const { signal } = this.#closing;
     const startedMs = performance.now();
-    await job.run(this.#permits, () => this.#takeWorker(), signal);
+    const workers = { take: () => this.#takeWorker(), giveBack: this.#giveBack };
+    await job.run(this.#permits, workers, signal);
     const tookMs = performance.now() - startedMs;
     const forget = (): void => {
       if (this.#jobs.get(key) === job) this.#jobs.delete(key);
     };
     if (job.isAbandoned) forget();
     else setTimeout(forget, this.#memoryMs(job, tookMs)).unref();
-    if (!signal.aborted) this.#spare ??= this.#startSpare();
+    if (!signal.aborted && this.#spares.length === 0) this.#startSpare();
   }
 
   #memoryMs(job: RunningJob, tookMs: number): number {
@@ -114,41 +116,29 @@ export class ImageJobs implements AsyncDisposable {
   }
 
   #takeWorker(): ImageWorkerProcess {
-    const spare = this.#spare;
-    this.#spare = undefined;
-    const isAlive = spare !== undefined && spare.exitCode === null && spare.signalCode === null;
-    if (!isAlive) return this.#start();
-    setNiceness(spare, 0);
-    return spare;
+    let spare = this.#spares.pop();
+    while (spare !== undefined && !spare.isAlive) spare = this.#spares.pop();
+    spare?.setNiceness(0);
+    return spare ?? this.#start();
   }
 
+  /** An arrow function, because it is handed on. */
+  readonly #giveBack = async (worker: ImageWorkerProcess, residentBytes: number): Promise<void> => {
+    const hasRoom = this.#spares.length < MAX_SPARES && !this.#closing.signal.aborted;
+    if (!hasRoom || !worker.isFitFor(residentBytes)) return await worker.end();
+    worker.setNiceness(SPARE_NICENESS);
+    this.#spares.push(worker);
+  };
+
   /** It takes a second of processor time to get ready, while a container may just be starting: not at the container's cost. */
-  #startSpare(): ImageWorkerProcess {
+  #startSpare(): void {
     const worker = this.#start();
-    setNiceness(worker, SPARE_NICENESS);
-    return worker;
+    worker.setNiceness(SPARE_NICENESS);
+    this.#spares.push(worker);
   }
 
   #start(): ImageWorkerProcess {
-    const { argv, environment } = this.#options.worker;
-    const [program, ...args] = argv;
-    const worker = spawn(program, args, {
-      cwd: "/",
-      env: { ...environment },
-      stdio: ["pipe", "pipe", "inherit"],
-    });
-    worker.on("error", () => {}); // its output ends, and that is reported
-    worker.stdin.on("error", () => {});
-    worker.unref();
-    return worker;
-  }
-}
-
-function setNiceness({ pid }: ImageWorkerProcess, niceness: number): void {
-  try {
-    if (pid !== undefined) setPriority(pid, niceness);
-  } catch {
-    // It has ended, or we may not: then it works at the priority that it has.
+    return new ImageWorkerProcess(this.#options.worker);
   }
 }
 

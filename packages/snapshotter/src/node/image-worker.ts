@@ -24,38 +24,48 @@ export interface ImageWorkerOptions {
 }
 
 /**
- * The process that makes one image's layers ready: finds the index, reads ztocs, makes metadata images, and reads whole what has no
- * index. It takes one {@link ImageJob} from standard input, writes {@link WorkerMessage}s to standard output, and ends; also when its input
- * ends, because then nobody wants the image any more. What an image does to it, it does to no other image.
+ * The process that makes images' layers ready: finds the index, reads ztocs, makes metadata images, and reads whole what has no
+ * index. It takes one {@link ImageJob} after the other from standard input, writes {@link WorkerMessage}s to standard output, and ends with an image that
+ * failed; also when its input ends, because then nobody wants the image any more.
  */
 export async function runImageWorker(options: ImageWorkerOptions): Promise<void> {
-  const abort = new AbortController();
+  const gone = new AbortController();
   const hasJob = new AbortController();
   void warmUp(hasJob.signal).catch((error: unknown) => {
     options.logger.warn("worker not warmed up", { error: AppError.from(error).message });
   });
   const input = createInterface({ input: process.stdin });
-  const job = await new Promise<ImageJob | undefined>((resolve) => {
-    input.once("line", (line) => resolve(JSON.parse(line) as ImageJob));
-    input.once("close", () => {
-      resolve(undefined);
-      abort.abort(new AppError("cancelled", "Nobody waits for the image any more"));
-    });
+  input.once("close", () => {
+    gone.abort(new AppError("cancelled", "Nobody waits for the image any more"));
   });
+  for await (const line of input) {
+    hasJob.abort();
+    const isDone = await doJob(JSON.parse(line) as ImageJob, options, gone.signal);
+    if (!isDone) break;
+  }
   hasJob.abort();
-  if (job === undefined) return;
+  input.close();
+  process.stdin.destroy();
+}
+
+/** False if the image failed. */
+async function doJob(
+  job: ImageJob,
+  options: ImageWorkerOptions,
+  signal: AbortSignal,
+): Promise<boolean> {
   try {
-    for await (const report of reportLayers(job, { ...options, signal: abort.signal })) {
+    for await (const report of reportLayers(job, { ...options, signal })) {
       say({ kind: "layer", report });
     }
-    say({ kind: "end" });
+    say({ kind: "end", residentBytes: process.memoryUsage.rss() });
+    return true;
   } catch (error) {
     const { code, message } = AppError.from(error);
     options.logger.warn("image not made ready", { image: job.imageReference, error: message });
     say({ kind: "failed", code, message });
+    return false;
   }
-  input.close();
-  process.stdin.destroy();
 }
 
 function say(message: WorkerMessage): void {

@@ -1,14 +1,11 @@
-import type { ChildProcessByStdio } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import type { Readable, Writable } from "node:stream";
 import { AppError, abortable, type Logger } from "@soci-ts/core";
 import { parseReference } from "@soci-ts/oci";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
-import type { LayerReport, WorkerMessage } from "./image-job.ts";
+import type { LayerReport } from "./image-job.ts";
+import type { ImageWorkerProcess } from "./image-worker-process.ts";
 import type { WorkerPermits } from "./worker-permits.ts";
 
 /** Gives a reported layer its number. `below`: what became of the layers under it. */
@@ -17,8 +14,12 @@ export type TakeReport = (
   below: readonly LayerOutcome[],
 ) => Promise<LayerOutcome>;
 
-/** An image worker, seen from the daemon. */
-export type ImageWorkerProcess = ChildProcessByStdio<Writable, Readable, null>;
+/** Where a job gets its worker. */
+export interface ImageWorkers {
+  take(): ImageWorkerProcess;
+  /** Takes it back; `residentBytes` is its memory, or infinite if it did not end its job well. */
+  giveBack(worker: ImageWorkerProcess, residentBytes: number): Promise<void>;
+}
 
 /** What a job needs. */
 export interface RunningJobOptions {
@@ -79,17 +80,13 @@ export class RunningJob {
     }
   }
 
-  /** Works to the end, whatever it is: in a worker that `start` gives, when there is a permit. Never rejects. */
-  async run(
-    permits: WorkerPermits,
-    start: () => ImageWorkerProcess,
-    closing: AbortSignal,
-  ): Promise<void> {
+  /** Works to the end, whatever it is, in one of the workers, when there is a permit. Never rejects. */
+  async run(permits: WorkerPermits, workers: ImageWorkers, closing: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([closing, this.#abandon.signal]);
     try {
       const { imageReference } = this.#request;
       const { registry } = parseReference(imageReference);
-      await permits.run(registry, () => this.#work(start(), signal), signal);
+      await permits.run(registry, () => this.#work(workers, signal), signal);
       this.#end(new AppError("not_found", `Cannot find the layer in image ${imageReference}`));
     } catch (error) {
       this.#hasFailed = true;
@@ -97,28 +94,27 @@ export class RunningJob {
     }
   }
 
-  async #work(worker: ImageWorkerProcess, signal: AbortSignal): Promise<void> {
-    // Before anything is waited for: Node throws the output of a process away that ends while nobody reads it.
-    const lines = createInterface({ input: worker.stdout })[Symbol.asyncIterator]();
-    const kill = (): void => void worker.kill("SIGKILL");
+  async #work(workers: ImageWorkers, signal: AbortSignal): Promise<void> {
+    const worker = workers.take();
+    const kill = (): void => worker.kill();
     signal.addEventListener("abort", kill, { once: true });
+    let residentBytes = Number.POSITIVE_INFINITY;
     try {
       await mkdir(this.#directory, { recursive: true, mode: 0o700 });
       const { imageReference, manifestDigest } = this.#request;
-      const job = { imageReference, manifestDigest, directory: this.#directory };
-      worker.stdin.write(`${JSON.stringify(job)}\n`);
-      // The output of a program that could not be started never ends.
-      if (worker.pid === undefined) throw this.#workerError("could not be started");
-      await this.#follow(lines);
+      worker.begin({ imageReference, manifestDigest, directory: this.#directory });
+      if (!worker.hasStarted) throw this.#workerError("could not be started");
+      residentBytes = await this.#follow(worker);
     } finally {
       signal.removeEventListener("abort", kill);
-      await this.#cleanUp(worker);
+      // One that goes on working could write while its directory is deleted.
+      if (residentBytes === Number.POSITIVE_INFINITY) await worker.end();
+      await this.#removeFiles();
+      await workers.giveBack(worker, residentBytes);
     }
   }
 
-  async #cleanUp(worker: ImageWorkerProcess): Promise<void> {
-    // A worker that still lives could write while its directory is deleted.
-    await endWorker(worker);
+  async #removeFiles(): Promise<void> {
     try {
       await rm(this.#directory, { recursive: true, force: true });
     } catch (error) {
@@ -127,10 +123,12 @@ export class RunningJob {
     }
   }
 
-  async #follow(lines: AsyncIterable<string>): Promise<void> {
-    for await (const line of lines) {
-      const message = parseMessage(line);
-      if (message?.kind === "end") return;
+  /** Takes what the worker reports until it has said all; its memory then. */
+  async #follow(worker: ImageWorkerProcess): Promise<number> {
+    for (;;) {
+      const message = await worker.next();
+      if (message === "ended") throw this.#workerError("ended");
+      if (message?.kind === "end") return message.residentBytes;
       if (message?.kind === "failed") throw new AppError(message.code, message.message);
       if (message?.kind !== "layer") throw this.#workerError("wrote what no worker writes");
       const { report } = message;
@@ -138,7 +136,6 @@ export class RunningJob {
       this.#outcomes[report.position] = outcome;
       this.#waiting(report.chainId).resolve(outcome);
     }
-    throw this.#workerError("ended");
   }
 
   #workerError(state: string): AppError {
@@ -176,24 +173,5 @@ export class RunningJob {
     this.#failure = error;
     clearTimeout(this.#timer);
     for (const { reject } of this.#layers.values()) reject(error);
-  }
-}
-
-/** Ends a worker and waits until it is gone. */
-export async function endWorker(worker: ImageWorkerProcess): Promise<void> {
-  const hasStarted = worker.pid !== undefined;
-  if (!hasStarted || worker.exitCode !== null || worker.signalCode !== null) return;
-  worker.ref();
-  const gone = once(worker, "exit");
-  worker.kill("SIGKILL");
-  await gone;
-}
-
-/** `undefined` for what is no message. */
-function parseMessage(line: string): WorkerMessage | undefined {
-  try {
-    return JSON.parse(line) as WorkerMessage;
-  } catch {
-    return undefined; // the caller says so
   }
 }

@@ -8,29 +8,32 @@ import type { ImageJob, WorkerMessage } from "../node/image-job.ts";
 
 const [notes = ""] = process.argv.slice(2);
 
-const job = await new Promise<ImageJob | undefined>((resolve) => {
-  const input = createInterface({ input: process.stdin });
-  input.once("line", (line) => resolve(JSON.parse(line) as ImageJob));
-  input.once("close", () => resolve(undefined));
-});
-if (job === undefined) process.exit(0);
-writeFileSync(join(notes, String(process.pid)), job.directory);
-const { imageReference, manifestDigest } = job;
-const steps = imageReference.replace(/^.*\//, "").split("-");
-for (const step of steps) await perform(step);
+let jobs = 0;
+// What has not ended by then hangs, until its input closes or it is killed.
+createInterface({ input: process.stdin })
+  .on("line", (line) => void work(JSON.parse(line) as ImageJob))
+  .once("close", () => process.exit(0));
 
-async function perform(step: string): Promise<void> {
-  if (step === "layers") for (const position of [0, 1]) report(position);
-  if (step === "layer0") report(0);
-  if (step === "layer1") report(1);
+async function work(job: ImageJob): Promise<void> {
+  jobs += 1;
+  writeFileSync(join(notes, `${process.pid}.${jobs}`), job.directory);
+  const steps = job.imageReference.replace(/^.*\//, "").split("-");
+  for (const step of steps) await perform(step, job);
+}
+
+async function perform(step: string, job: ImageJob): Promise<void> {
+  if (step === "layers") for (const position of [0, 1]) report(position, job);
+  if (step === "layer0") report(0, job);
+  if (step === "layer1") report(1, job);
   if (step === "wait") while (!existsSync(join(notes, "go"))) await delay(10);
-  if (step === "end") say({ kind: "end" });
+  if (step === "end") say({ kind: "end", residentBytes: 0 });
+  if (step === "grown") say({ kind: "end", residentBytes: 2 ** 40 });
   if (step === "fail") say({ kind: "failed", code: "unavailable", message: "no registry" });
   if (step === "babble") process.stdout.write("this is no message\n");
   if (step === "die") process.kill(process.pid, "SIGKILL");
 }
 
-function report(position: number): void {
+function report(position: number, { imageReference, manifestDigest }: ImageJob): void {
   const chainId = `chain ${position}`;
   const layerDigest = manifestDigest;
   const story = { imageReference, manifestDigest, layerDigest, steps: [] };
@@ -40,6 +43,3 @@ function report(position: number): void {
 function say(message: WorkerMessage): void {
   process.stdout.write(`${JSON.stringify(message)}\n`);
 }
-
-// What has not ended by now hangs, until its input closes or it is killed.
-setInterval(() => {}, 1000);
