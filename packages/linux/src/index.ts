@@ -12,6 +12,7 @@ export {
 export type { MountFlag } from "./mount-flags.ts";
 export { findMount, findMountOf, type MountInfo, readMountTable } from "./mount-table.ts";
 export { type BindFlag, bindMount, moveMount, setPropagation } from "./mount-tree.ts";
+export { dropFilePages } from "./page-cache.ts";
 export { type KernelProbe, type ProbeFinding, probeKernel } from "./probe.ts";
 export { erofsBackingDevices, setReadAhead } from "./read-ahead.ts";
 export {
