@@ -1,7 +1,13 @@
 export { type FuseMountRequest, fuseMount, openFuseDevice } from "./fuse-mount.ts";
 export { idMapMount } from "./id-map-mount.ts";
 export type { FileBackedSupport } from "./kernel-version.ts";
-export { type AttachedLoop, attachLoop, type LoopDevice, listLoopDevices } from "./loop-device.ts";
+export {
+  type AttachedLoop,
+  attachLoop,
+  type LoopDevice,
+  type LoopOptions,
+  listLoopDevices,
+} from "./loop-device.ts";
 export {
   type MountRequest,
   mount,

@@ -10,7 +10,10 @@ export function collectMetrics(daemon: Daemon): void {
   const seen = new Map<string, number>();
   let server: number | undefined;
   metrics.onCollect(async () => {
-    metrics.set("soci_snapshotter_mounted_layers", layers.mounted.length, { door: door.door });
+    const local = layers.mountPoints.filter(({ isLocal }) => isLocal).length;
+    const served = layers.mountPoints.length - local;
+    metrics.set("soci_snapshotter_mounted_layers", served, { door: door.door });
+    metrics.set("soci_snapshotter_mounted_layers", local, { door: "local" });
     for (const [kind, count] of Object.entries(snapshots.countByKind())) {
       metrics.set("soci_snapshotter_snapshots", count, { kind });
     }
