@@ -14,6 +14,7 @@ import { cacheDirectory } from "./layer-files.ts";
 import type { LazyNodeLayers } from "./node-layers.ts";
 
 const skip = mountObstacle();
+const PATIENCE_MS = 30_000;
 
 /** Makes an image's layers ready; their numbers. */
 async function prepared(layers: LazyNodeLayers, { requests }: PushedImage): Promise<number[]> {
@@ -77,6 +78,7 @@ describe("layers that are whole", { skip }, () => {
         numbers.map((layer) => join(node.paths.mounts, String(layer))),
       );
       const truth = await Promise.all(served.map(sumsIn));
+      const trees = await Promise.all(served.map(scanTree));
       assert.equal(truth[0]?.size, 4);
       assert.equal(truth[1]?.get("/hard"), truth[0]?.get("/big"));
       await judgeRight(node, image, blobs);
@@ -90,7 +92,7 @@ describe("layers that are whole", { skip }, () => {
       assert.ok(messages !== undefined);
       for (const [at, directory] of local.entries()) {
         assert.deepEqual(await sumsIn(directory), truth[at]);
-        assert.deepEqual(await scanTree(directory), await scanTree(served[at] ?? ""));
+        assert.deepEqual(await scanTree(directory), trees[at]);
       }
       assert.equal((await layers.serverStats())?.fuseMessages, messages);
       // The middle layer shows a file of the bottom one.
@@ -114,18 +116,26 @@ describe("layers that are whole", { skip }, () => {
         assert.deepEqual(await next.mountLayers(numbers), local);
         next.referencedBy(() => new Set(numbers));
         next.retain(new Set());
-        await until("idle mounts go", async () => {
-          await next.removeLayers([]);
-          return next.mountPoints.length === 0;
-        });
+        await until(
+          "idle mounts go",
+          async () => {
+            await next.removeLayers([]);
+            return next.mountPoints.length === 0;
+          },
+          PATIENCE_MS,
+        );
         const held = readdirSync(node.paths.heldFiles);
         assert.equal(held.length, numbers.length, "the overlay has the files still");
         assert.equal((await sumsIn(target)).get("/hard"), truth[0]?.get("/big"));
         await unmount(target);
-        await until("their second names go", async () => {
-          await next.removeLayers([]);
-          return readdirSync(node.paths.heldFiles).length === 0;
-        });
+        await until(
+          "their second names go",
+          async () => {
+            await next.removeLayers([]);
+            return readdirSync(node.paths.heldFiles).length === 0;
+          },
+          PATIENCE_MS,
+        );
         await next[Symbol.asyncDispose]();
       } finally {
         await unmount(target).catch(() => {}); // unmounted already, if all went well
