@@ -45,6 +45,8 @@ export interface MountStatus {
   /** The layer's number on this node. */
   readonly layer: number;
   readonly directory: string;
+  /** True if the kernel reads the layer's file with no FUSE in the way. A layer that became whole may have two mounts. */
+  readonly isLocal: boolean;
   /** `idle`: no container needs it, it goes after a while. */
   readonly state: "in use" | "idle" | "failed";
   /** Snapshots whose mounts name it. */

@@ -96,8 +96,12 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
   },
   soci_snapshotter_mounted_layers: {
     type: "gauge",
-    help: "Layers that are mounted now, by door.",
-    labels: { door: ["erofs", "loop", "fuse"] },
+    help: "Mounts of layers now, by door; local: from the layer's own file.",
+    labels: { door: ["erofs", "loop", "fuse", "local"] },
+  },
+  soci_snapshotter_local_files_changed_total: {
+    type: "counter",
+    help: "Local files that containers read without FUSE and that somebody has changed.",
   },
   soci_snapshotter_snapshots: {
     type: "gauge",

@@ -1,4 +1,4 @@
-import { read, writevSync } from "node:fs";
+import { read, write, writevSync } from "node:fs";
 
 /** Where requests come from and replies go: `/dev/fuse`, or a stand-in in tests. One message is one read and one write. */
 export interface FuseChannel {
@@ -6,6 +6,8 @@ export interface FuseChannel {
   receive(buffer: Uint8Array): Promise<number>;
   /** Sends one reply whole. Does not wait. Throws the system's error. */
   send(pieces: readonly Uint8Array[]): void;
+  /** Sends a message whose taking may wait for answers of ours: in libuv's pool. Rejects with the system's error. */
+  sendAside(message: Uint8Array): Promise<void>;
 }
 
 /**
@@ -24,5 +26,12 @@ export function deviceChannel(fd: number): FuseChannel {
     send: (pieces) => {
       writevSync(fd, pieces);
     },
+    sendAside: (message) =>
+      new Promise((resolve, reject) => {
+        write(fd, message, 0, message.length, null, (error) => {
+          if (error === null) resolve();
+          else reject(error);
+        });
+      }),
   };
 }

@@ -9,5 +9,6 @@ export type {
 } from "./handler.ts";
 export { type Negotiated, parseNegotiated } from "./init.ts";
 export { type RehearsedRead, rehearsalChannel } from "./rehearsal.ts";
+export type { PageRange } from "./reply.ts";
 export type { FuseRequest } from "./request.ts";
 export { FuseSession, type FuseSessionOptions } from "./session.ts";

@@ -65,6 +65,9 @@ export type InitFlagName = keyof typeof FUSE_INIT_FLAGS;
 /** Code of the notification that has the kernel send again what was taken and not answered; those come with bit 63 of `unique` set. */
 export const FUSE_NOTIFY_RESEND = 7;
 
+/** Code of the notification that has the kernel drop cached pages of a node. */
+export const FUSE_NOTIFY_INVAL_INODE = 2;
+
 /** OPEN reply flags: keep cached pages, keep the cached directory listing. */
 export const FOPEN_KEEP_CACHE = 2;
 /** See {@link FOPEN_KEEP_CACHE}. */

@@ -38,5 +38,6 @@ export function rehearsalChannel(reads: Iterable<RehearsedRead>): FuseChannel {
       return LENGTH;
     },
     send: () => onAnswer(),
+    sendAside: async () => {},
   };
 }

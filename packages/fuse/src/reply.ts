@@ -1,7 +1,7 @@
 import { type ByteString, byteStringBytes } from "@soci-ts/core";
 import type { FuseAttributes, FuseDirectoryEntry, FuseFileType } from "./handler.ts";
 import { initReply, type Negotiated } from "./init.ts";
-import { FOPEN_CACHE_DIR, FOPEN_KEEP_CACHE } from "./protocol.ts";
+import { FOPEN_CACHE_DIR, FOPEN_KEEP_CACHE, FUSE_NOTIFY_INVAL_INODE } from "./protocol.ts";
 import { encodeStruct } from "./struct.ts";
 import {
   FUSE_ATTR,
@@ -10,6 +10,7 @@ import {
   FUSE_ENTRY_OUT,
   FUSE_GETXATTR_OUT,
   FUSE_INIT_OUT,
+  FUSE_NOTIFY_INVAL_INODE_OUT,
   FUSE_OPEN_OUT,
   FUSE_OUT_HEADER,
   FUSE_STATFS_OUT,
@@ -44,6 +45,25 @@ export function encodeOutHeader(unique: bigint, errno: number, payloadBytes: num
 export function encodeNotification(code: number): Uint8Array {
   const { bytes, view } = allocate(FUSE_OUT_HEADER.sizeBytes);
   encodeStruct(FUSE_OUT_HEADER, view, 0, { len: bytes.length, error: code, unique: 0n });
+  return bytes;
+}
+
+/** Pages of a file; `lengthBytes` is above 0. */
+export interface PageRange {
+  readonly nodeId: number;
+  readonly offset: number;
+  readonly lengthBytes: number;
+}
+
+/** The notification that has the kernel drop pages. */
+export function encodeForgetPages({ nodeId, offset, lengthBytes }: PageRange): Uint8Array {
+  const { bytes, view } = allocate(
+    FUSE_OUT_HEADER.sizeBytes + FUSE_NOTIFY_INVAL_INODE_OUT.sizeBytes,
+  );
+  const header = { len: bytes.length, error: FUSE_NOTIFY_INVAL_INODE, unique: 0n };
+  encodeStruct(FUSE_OUT_HEADER, view, 0, header);
+  const body = { ino: nodeId, off: offset, len: lengthBytes };
+  encodeStruct(FUSE_NOTIFY_INVAL_INODE_OUT, view, FUSE_OUT_HEADER.sizeBytes, body);
   return bytes;
 }
 

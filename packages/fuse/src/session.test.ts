@@ -7,7 +7,13 @@ import type { FuseHandler } from "./handler.ts";
 import { negotiateInit } from "./init.ts";
 import { FuseSession } from "./session.ts";
 import { decodeStruct } from "./struct.ts";
-import { FUSE_GETXATTR_IN, FUSE_INTERRUPT_IN, FUSE_OUT_HEADER, FUSE_READ_IN } from "./structs.ts";
+import {
+  FUSE_GETXATTR_IN,
+  FUSE_INTERRUPT_IN,
+  FUSE_NOTIFY_INVAL_INODE_OUT,
+  FUSE_OUT_HEADER,
+  FUSE_READ_IN,
+} from "./structs.ts";
 import { MemoryTree, pattern, sampleTree } from "./testing/memory-tree.ts";
 import { initMessage, message, nameBytes, structBytes } from "./testing/messages.ts";
 
@@ -76,6 +82,10 @@ class FakeKernel implements FuseChannel {
       errno: Math.abs(header.error),
       payload: bytes.subarray(16),
     });
+  }
+
+  async sendAside(message: Uint8Array): Promise<void> {
+    this.send([message]);
   }
 
   async reply(unique: bigint): Promise<Reply> {
@@ -367,6 +377,23 @@ describe("FuseSession that takes a connection over", () => {
       const { payload } = await kernel.reply(resent);
       assert.ok(payload.equals(pattern(150).subarray(100)));
     });
+  });
+
+  it("has pages forgotten that are read", async () => {
+    const kernel = new FakeKernel();
+    const session = new FuseSession({ channel: kernel, handler: new MemoryTree(sampleTree()) });
+    const range = { nodeId: 2 ** 33, offset: 4096, lengthBytes: 2 ** 20 };
+    assert.equal(await session.forgetPages(range), true);
+    const body = { ino: 2 ** 33, off: 4096, len: 2 ** 20 };
+    const payload = Buffer.from(structBytes(FUSE_NOTIFY_INVAL_INODE_OUT, body));
+    assert.deepEqual(kernel.replies, [{ unique: 0n, errno: 2, payload }]);
+    const said = { ENOENT: true, ENODEV: true, EINVAL: false, ENOSYS: false } as const;
+    for (const [code, expected] of Object.entries(said)) {
+      void kernel.failNextSend(code);
+      assert.equal(await session.forgetPages(range), expected, code);
+    }
+    void kernel.failNextSend("EIO");
+    await assert.rejects(session.forgetPages(range), /EIO/);
   });
 
   it("keeps to what was negotiated", async () => {

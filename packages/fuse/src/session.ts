@@ -8,7 +8,13 @@ import type { FuseHandler } from "./handler.ts";
 import { type Negotiated, negotiateInit } from "./init.ts";
 import { FUSE_NOTIFY_RESEND, type InitFlagName, REQUEST_BUFFER_BYTES } from "./protocol.ts";
 import { ReadBuffers } from "./read-buffers.ts";
-import { encodeInit, encodeNotification, encodeOutHeader } from "./reply.ts";
+import {
+  encodeForgetPages,
+  encodeInit,
+  encodeNotification,
+  encodeOutHeader,
+  type PageRange,
+} from "./reply.ts";
 import { decodeRequest, type FuseRequest, peekUnique } from "./request.ts";
 
 /** What a session is made of. */
@@ -39,6 +45,8 @@ const { EAGAIN, EINTR, EINVAL, EIO } = constants.errno;
 
 /** Errors of `receive` after which the next one is tried: no request was lost. */
 const RETRY = new Set(["EINTR", "EAGAIN", "ENOENT"]);
+/** What a kernel says to a notification that it does not know. */
+const UNSUPPORTED = new Set(["EINVAL", "ENOSYS", "EOPNOTSUPP"]);
 /** The mount is gone: unmounted, or its connection aborted. */
 const ENDED = new Set(["ENODEV", "ECONNABORTED"]);
 
@@ -82,6 +90,26 @@ export class FuseSession {
       await Promise.all(readers);
     } finally {
       for (const abort of this.#inFlight.values()) abort.abort(ended());
+    }
+  }
+
+  /**
+   * Has the kernel drop pages of a file that it has read, for whoever keeps their content elsewhere; what is read of them again comes as a READ again. The
+   * kernel waits for pages that are being read, and a thread that waits so can't be killed: give ranges only whose READs were all answered, and not
+   * many calls at once, since each holds a thread of libuv's pool.
+   * @returns false if the kernel can't do that.
+   * @throws AppError if it fails in another way.
+   */
+  async forgetPages(range: PageRange): Promise<boolean> {
+    try {
+      await this.#channel.sendAside(encodeForgetPages(range));
+      return true;
+    } catch (error) {
+      const { code = "" } = error as NodeJS.ErrnoException;
+      if (UNSUPPORTED.has(code)) return false;
+      // ENOENT: the kernel has let go of the file, and so of its pages.
+      if (code === "ENOENT" || ENDED.has(code)) return true;
+      throw AppError.from(error);
     }
   }
 

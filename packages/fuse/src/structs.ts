@@ -238,6 +238,17 @@ export const FUSE_FORGET_ONE = {
   ],
 } as const;
 
+/** The body of the notification INVAL_INODE: which pages of a node are to go. `len` 0 or less: all from `off` on. */
+export const FUSE_NOTIFY_INVAL_INODE_OUT = {
+  name: "fuse_notify_inval_inode_out",
+  sizeBytes: 24,
+  fields: [
+    ["ino", "u64"],
+    ["off", "i64"],
+    ["len", "i64"],
+  ],
+} as const;
+
 /** The answer to STATFS (`fuse_kstatfs`). */
 export const FUSE_STATFS_OUT = {
   name: "fuse_statfs_out",

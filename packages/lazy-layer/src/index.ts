@@ -3,3 +3,4 @@ export { type OpenLazyLayerOptions, openLazyLayer } from "./open-lazy-layer.ts";
 export { Speculator } from "./speculator.ts";
 export { type StreamedLayer, type StreamLayerOptions, streamLayer } from "./stream-layer.ts";
 export type { LayerStats, LazyLayer, RangeBlob } from "./types.ts";
+export { findWholeCache, type WholeCacheOptions } from "./whole-cache.ts";

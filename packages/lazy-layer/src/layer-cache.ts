@@ -5,6 +5,7 @@ import { crc32 } from "node:zlib";
 import { AppError, type Logger, type Metrics, roundUp } from "@soci-ts/core";
 import type { Chunk, ChunkMap } from "./chunk-map.ts";
 import { readFully, writeFully } from "./file-io.ts";
+import { FilePages } from "./file-pages.ts";
 import { Presence } from "./presence.ts";
 import type { PresenceHeader } from "./presence-format.ts";
 import { RecentChunks } from "./recent-chunks.ts";
@@ -38,6 +39,7 @@ export class LayerCache {
   readonly #map: ChunkMap;
   readonly #files: Files | undefined;
   readonly #reporting: CacheReporting;
+  readonly #pages: FilePages | undefined;
   readonly #recent = new RecentChunks();
   #cachedBytes = 0;
   #corruptChunks = 0;
@@ -48,6 +50,7 @@ export class LayerCache {
     this.#map = map;
     this.#files = files;
     this.#reporting = reporting;
+    this.#pages = files && new FilePages(files.data.fd, reporting);
     for (const { number, start, end } of map.chunks(0, map.sizeBytes)) {
       if (files?.presence.has(number)) this.#cachedBytes += end - start;
     }
@@ -137,6 +140,7 @@ export class LayerCache {
   async #fill(files: Files, bytes: Uint8Array, from: number): Promise<boolean> {
     try {
       if (!(await readFully(files.data, bytes, from))) bytes.fill(0);
+      this.#pages?.touched(bytes.length);
       return true;
     } catch (error) {
       this.#failed("read", error);
@@ -177,6 +181,7 @@ export class LayerCache {
     const checksums = new Uint32Array(end - first);
     try {
       await writeFully(data, bytes, uncompressedStart);
+      this.#pages?.touched(bytes.length);
     } catch (error) {
       this.#failed("write", error);
       return false;
@@ -197,6 +202,7 @@ export class LayerCache {
 
   /** Closes the files. */
   async close(): Promise<void> {
+    await this.#pages?.close();
     await this.#files?.presence.close();
     await this.#files?.data.close();
   }

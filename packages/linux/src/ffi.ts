@@ -17,16 +17,22 @@ export interface Libc {
   openTree(path: string, flags: number): CallResult;
   /** move_mount(2) of a descriptor to a path. */
   moveMount(fd: number, target: string, flags: number): CallResult;
+  /** posix_fadvise(3), in libuv's pool; resolves to its errno. */
+  fadvise(fd: number, offset: number, length: number, advice: number): Promise<number>;
   /** mount_setattr(2) on a descriptor; `attributes` is a `struct mount_attr`. */
   mountSetattr(fd: number, flags: number, attributes: Uint8Array): CallResult;
 }
 
 type KoffiValue = string | number | null | Uint8Array;
 type KoffiCall = (...args: readonly KoffiValue[]) => number;
+/** Calls in libuv's pool; the callback is the last argument. */
+type KoffiAsyncCall = (
+  ...args: readonly [...KoffiValue[], (error: Error | null, value: number) => void]
+) => void;
 
 /** The few members of koffi that we use; its own types describe a far larger surface. */
 interface Koffi {
-  load(path: null): { func(prototype: string): KoffiCall };
+  load(path: null): { func(prototype: string): KoffiCall & { readonly async: KoffiAsyncCall } };
   errno(): number;
 }
 
@@ -89,7 +95,18 @@ function bindCalls(koffi: Koffi): Libc {
   const mountSetattr = bind(
     "long syscall(long number, int fd, const char *path, unsigned int flags, const void *attributes, size_t size)",
   );
+  // Node runs on 64 bits only, where `off_t` is this.
+  const fadvise = process.func(
+    "int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)",
+  );
   return {
+    fadvise: (...args) =>
+      new Promise((resolve, reject) => {
+        fadvise.async(...args, (error, value) => {
+          if (error === null) resolve(value);
+          else reject(error);
+        });
+      }),
     mount: (...args) => mount(...args).errno,
     umount2: (...args) => umount2(...args).errno,
     ioctl: (fd, request, argument) =>

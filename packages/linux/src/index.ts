@@ -1,7 +1,13 @@
 export { type FuseMountRequest, fuseMount, openFuseDevice } from "./fuse-mount.ts";
 export { idMapMount } from "./id-map-mount.ts";
 export type { FileBackedSupport } from "./kernel-version.ts";
-export { type AttachedLoop, attachLoop, type LoopDevice, listLoopDevices } from "./loop-device.ts";
+export {
+  type AttachedLoop,
+  attachLoop,
+  type LoopDevice,
+  type LoopOptions,
+  listLoopDevices,
+} from "./loop-device.ts";
 export {
   type MountRequest,
   mount,
@@ -12,6 +18,7 @@ export {
 export type { MountFlag } from "./mount-flags.ts";
 export { findMount, findMountOf, type MountInfo, readMountTable } from "./mount-table.ts";
 export { type BindFlag, bindMount, moveMount, setPropagation } from "./mount-tree.ts";
+export { dropFilePages } from "./page-cache.ts";
 export { type KernelProbe, type ProbeFinding, probeKernel } from "./probe.ts";
 export { erofsBackingDevices, setReadAhead } from "./read-ahead.ts";
 export {

@@ -18,11 +18,18 @@ export interface LoopDevice extends AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** How a loop device reads its file. */
+export interface LoopOptions {
+  /** Past the page cache of the file's file system, where that can be done. */
+  readonly directIo?: boolean | undefined;
+}
+
 /** From `linux/loop.h`. */
 const LOOP_CTL_GET_FREE = 0x4c82;
 const LOOP_CONFIGURE = 0x4c0a;
 const LO_FLAGS_READ_ONLY = 1;
 const LO_FLAGS_AUTOCLEAR = 4;
+const LO_FLAGS_DIRECT_IO = 16;
 
 const BLOCK_BYTES = 512;
 
@@ -35,13 +42,13 @@ const MAX_ATTEMPTS = 100;
  * The kernel reads the file through the device, also before this returns: a process that serves the file through FUSE must never call this.
  * @throws AppError with `details.errno`; `unimplemented` if the kernel has no loop devices; `resource_exhausted` if none is to be had.
  */
-export async function attachLoop(path: string): Promise<LoopDevice> {
+export async function attachLoop(path: string, options: LoopOptions = {}): Promise<LoopDevice> {
   const libc = loadLibc();
-  if (libc === undefined) return await attachLoopByChild(path);
+  if (libc === undefined) return await attachLoopByChild(path, options);
   const file = openOr(path, path);
   try {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-      const device = await tryAttach(libc, path, file);
+      const device = await tryAttach(libc, loopConfig(file, path, options), path);
       if (device !== undefined) return device;
     }
   } finally {
@@ -68,11 +75,15 @@ export function listLoopDevices(): readonly AttachedLoop[] {
 }
 
 /** One attempt; `undefined` if another process was faster. */
-async function tryAttach(libc: Libc, path: string, file: number): Promise<LoopDevice | undefined> {
+async function tryAttach(
+  libc: Libc,
+  config: Uint8Array,
+  path: string,
+): Promise<LoopDevice | undefined> {
   const name = `loop${freeNumber(libc, path)}`;
   await makeNode(name);
   const device = openOr(`/dev/${name}`, path);
-  const { errno } = libc.ioctl(device, LOOP_CONFIGURE, loopConfig(file, path));
+  const { errno } = libc.ioctl(device, LOOP_CONFIGURE, config);
   if (errno === 0) return heldDevice(name, async () => closeSync(device));
   closeSync(device);
   if (errnoName(errno) === "EBUSY") return undefined;
@@ -91,11 +102,12 @@ function freeNumber(libc: Libc, path: string): number {
 }
 
 /** `struct loop_config`: descriptor, block size, `struct loop_info64` at 8 with its flags at 52 and its name at 56. */
-function loopConfig(file: number, path: string): Uint8Array {
+function loopConfig(file: number, path: string, { directIo }: LoopOptions): Uint8Array {
   const config = Buffer.alloc(304);
   config.writeUInt32LE(file, 0);
   config.writeUInt32LE(BLOCK_BYTES, 4);
-  config.writeUInt32LE(LO_FLAGS_READ_ONLY + LO_FLAGS_AUTOCLEAR, 8 + 52);
+  const flags = LO_FLAGS_READ_ONLY + LO_FLAGS_AUTOCLEAR;
+  config.writeUInt32LE(directIo === true ? flags + LO_FLAGS_DIRECT_IO : flags, 8 + 52);
   config.write(path, 8 + 56, 63);
   return config;
 }
@@ -115,8 +127,13 @@ function heldDevice(name: string, letGo: () => Promise<void>): LoopDevice {
 }
 
 /** {@link attachLoop} where FFI is missing. */
-export async function attachLoopByChild(path: string): Promise<LoopDevice> {
-  const args = ["--find", "--show", "--read-only", "--sector-size", String(BLOCK_BYTES), path];
+export async function attachLoopByChild(
+  path: string,
+  { directIo }: LoopOptions = {},
+): Promise<LoopDevice> {
+  const direct = directIo === true ? ["--direct-io=on"] : [];
+  const sizes = ["--sector-size", String(BLOCK_BYTES)];
+  const args = ["--find", "--show", "--read-only", ...direct, ...sizes, path];
   const { output, failure } = await runTool("losetup", args);
   if (failure !== undefined) throw toolError(`attach a loop device to "${path}"`, failure);
   const device = output.trim();

@@ -28,6 +28,11 @@ export interface ErofsLayerMount {
    * whoever reads a file in order is not answered page by page (the README has the figures).
    */
   readonly readAhead?: "kernel" | "off";
+  /**
+   * Has the devices read past the page cache of the file system that they are on, since what EROFS keeps would be there twice. Only for files on a disk: of
+   * our FUSE, what is read ahead would be lost. Where the kernel can't, the page cache has both.
+   */
+  readonly directIo?: boolean | undefined;
 }
 
 /**
@@ -56,18 +61,34 @@ export async function preloadFile(path: string): Promise<void> {
 
 async function mountFromFiles(layer: ErofsLayerMount, logger: Logger): Promise<void> {
   const others = erofsBackingDevices();
-  await mountErofs(layer, layer.source, layer.devices);
+  await mountErofsFiles(layer);
   if (layer.readAhead === "kernel") return;
   // The kernel does not say which one is this mount's: what is new may be that of another layer just being mounted, whose read-ahead then is off, too.
   const fresh = [...erofsBackingDevices()].filter((name) => !others.has(name));
   switchReadAheadOff(fresh, logger);
 }
 
+/** The option `directio` came with Linux 6.15; before, it is EINVAL. */
+async function mountErofsFiles(layer: ErofsLayerMount): Promise<void> {
+  const { source, devices } = layer;
+  if (layer.directIo === true) {
+    try {
+      await mountErofs(layer, source, devices, ["directio"]);
+      return;
+    } catch (error) {
+      if (AppError.from(error).details["errno"] !== "EINVAL") throw error;
+    }
+  }
+  await mountErofs(layer, source, devices);
+}
+
 async function mountFromLoops(layer: ErofsLayerMount, logger: Logger): Promise<void> {
   // Let go of in any case: what is mounted keeps its devices.
   await using held = new DisposeStack();
   const loops: LoopDevice[] = [];
-  for (const file of [layer.source, ...layer.devices]) loops.push(held.use(await attachLoop(file)));
+  const { source: image, directIo } = layer;
+  loops.push(held.use(await attachLoop(image)));
+  for (const file of layer.devices) loops.push(held.use(await attachLoop(file, { directIo })));
   if (layer.readAhead !== "kernel") {
     const names = loops.map(({ bdi }) => bdi);
     switchReadAheadOff(names, logger);
@@ -80,8 +101,9 @@ async function mountErofs(
   { target }: ErofsLayerMount,
   source: string,
   devices: readonly string[],
+  options: readonly string[] = [],
 ): Promise<void> {
-  const data = devices.map((device) => `device=${device}`).join(",");
+  const data = [...options, ...devices.map((device) => `device=${device}`)].join(",");
   await mount({ source, target, type: "erofs", flags: ["ro", "nosuid", "nodev"], data });
 }
 

@@ -10,7 +10,7 @@ export { type HistogramCounts, LATENCY_BUCKETS } from "./node/counting-metrics.t
 export { idMappedMounts } from "./node/id-mapped-mounts.ts";
 export { type ImageWorkerOptions, runImageWorker } from "./node/image-worker.ts";
 export { type KeeperOptions, runKeeper } from "./node/keeper.ts";
-export type { LayerMounter } from "./node/layer-mounts.ts";
+export type { LayerMounter, LayerMountPoint } from "./node/layer-mounts.ts";
 export { callLocal, type LocalHandlers, serveLocalCalls } from "./node/local-call.ts";
 export { MountHelper, type MountHelperOptions, startMountHelper } from "./node/mount-helper.ts";
 export type { HelperCommand } from "./node/mount-helper-process.ts";

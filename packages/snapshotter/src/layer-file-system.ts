@@ -16,6 +16,7 @@ import {
   type FuseDirectoryEntry,
   FuseError,
   type FuseHandler,
+  type PageRange,
 } from "@soci-ts/fuse";
 import {
   dataNodeId,
@@ -45,6 +46,9 @@ export interface LayerSlots {
   readonly listed: readonly number[];
 }
 
+/** Is told of each read of a data file, and runs it. */
+export type WatchRead = (range: PageRange, read: () => Promise<Uint8Array>) => Promise<Uint8Array>;
+
 /** Layers that are there from the start: slot N is the one at position N. */
 export function fixedSlots(slots: readonly LayerSlot[]): LayerSlots {
   return { get: (slot) => slots[slot], listed: [...slots.keys()] };
@@ -65,11 +69,13 @@ const MAX_CACHED_LISTINGS = 32;
  */
 export class LayerFileSystem implements FuseHandler {
   readonly #slots: LayerSlots;
+  readonly #watchRead: WatchRead;
   readonly #readers = new WeakMap<LayerSlot, ErofsReader>();
   readonly #listings = new Map<number, readonly FuseDirectoryEntry[]>();
 
-  constructor(slots: LayerSlots) {
+  constructor(slots: LayerSlots, watchRead: WatchRead = (_, read) => read()) {
     this.#slots = slots;
+    this.#watchRead = watchRead;
   }
 
   /** @throws FuseError ENOENT for an id that names nothing; FormatError if the image is broken. */
@@ -116,7 +122,9 @@ export class LayerFileSystem implements FuseHandler {
       case "image":
         return padded((await this.#slot(meaning.slot)).image, offset, length);
       case "data":
-        return await this.#readData(meaning.slot, offset, length, options);
+        return await this.#watchRead({ nodeId, offset, lengthBytes: length }, () =>
+          this.#readData(meaning.slot, offset, length, options),
+        );
       case "inode":
         return await this.#readFile(meaning, offset, length, options);
     }

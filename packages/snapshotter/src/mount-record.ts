@@ -30,6 +30,8 @@ export type SlotData =
       /** The table that the tar's headers are held against. */
       readonly headersPath: string;
       readonly headersDigest: Digest;
+      /** Digest of the layer's tar, from the image config. Layers that were placed by early versions lack it. */
+      readonly diffId?: Digest | undefined;
     }
   | {
       /** Read whole before it was mounted: the store's layer cache has it, index included. */

@@ -71,7 +71,7 @@ export async function openSlotData(
   const descriptor = { mediaType: data.mediaType, digest, size: data.sizeBytes };
   const { index, blob, headers } =
     data.kind === "lazy"
-      ? await readIndex(data, digest, context)
+      ? await readSlotIndex(data, digest, context)
       : await wholeLayer({
           directory,
           descriptor,
@@ -101,16 +101,17 @@ export async function openSlotData(
 }
 
 /** What a layer is opened by. */
-interface SlotIndex {
+export interface SlotIndex {
   readonly index: LayerIndex;
   readonly headers: HeaderTable | undefined;
   readonly blob: RangeBlob | undefined;
 }
 
-async function readIndex(
+/** What a layer with an index is read by, verified. @throws AppError `not_found`; DigestMismatchError, FormatError if it is damaged. */
+export async function readSlotIndex(
   data: Extract<SlotData, { kind: "lazy" }>,
   layerDigest: Digest,
-  { directory }: OpenSlotContext,
+  { directory }: Pick<OpenSlotContext, "directory">,
 ): Promise<SlotIndex> {
   const bytes = await readFile(resolve(directory, data.indexPath));
   verifyDigest(`index of layer ${layerDigest}`, bytes, data.indexDigest);

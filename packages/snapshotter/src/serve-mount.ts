@@ -10,6 +10,7 @@ import type { JsonValue, MountRecord } from "./mount-record.ts";
 import { writeMountStats } from "./mount-stats.ts";
 import { type BlobOpener, openSlotData, type SlotSource } from "./open-slot.ts";
 import { COMMIT_WORD, SERVER_FDS, type ServerMessage } from "./server-process.ts";
+import { SpentPages } from "./spent-pages.ts";
 
 /** What the serving process needs from its app. */
 export interface ServeMountOptions {
@@ -60,9 +61,11 @@ async function serve(
   stack.defer(async () => await blobs[Symbol.asyncDispose]?.());
   const sources = await openSlots(record, { ...options, blobs, logger }, stack);
   const complete = sources.every((source) => source.isComplete());
-  const session = new FuseSession({
+  const spent = new SpentPages({ forget: (range) => session.forgetPages(range), logger });
+  const slots = fixedSlots(await slotsOf(record, options.directory, sources));
+  const session: FuseSession = new FuseSession({
     channel: deviceChannel(SERVER_FDS.fuse),
-    handler: new LayerFileSystem(fixedSlots(await slotsOf(record, options.directory, sources))),
+    handler: new LayerFileSystem(slots, (range, read) => spent.watch(range, read)),
     logger: logger.child({ mount: record.id }),
     onReady: () => report({ kind: "ready", complete }),
   });

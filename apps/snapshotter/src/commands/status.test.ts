@@ -55,6 +55,7 @@ const DOCUMENT: StatusDocument = {
     {
       layer: 1,
       directory: `/var/lib/soci-snapshotter/${"deep/".repeat(30)}1`,
+      isLocal: true,
       state: "in use",
       users: 2,
     },
@@ -89,6 +90,7 @@ describe("statusReport()", () => {
     assert.match(text, /sha256:b{12} +lazy +65\.0 MB +5\.0 MB of 150\.0 MB +2\.0 MB +4/);
     assert.match(text, /sha256:c{12} +streamed +\? +all 10 B/);
     assert.match(text, /sha256:d{12} +pulled +\? +unpacked/);
+    assert.match(text, /^1 +in use +2 +file +/m);
     assert.match(text, /no_index +2/);
     assert.doesNotMatch(text, /^door +0/m);
     assert.match(

@@ -79,13 +79,14 @@ function imageTable({ imageReference, manifestDigest, layers }: ImageStatus): st
 
 function mountTable({ mounts }: StatusDocument): string {
   if (mounts.length === 0) return "";
-  const rows = mounts.map(({ layer, state, users, directory }) => [
+  const rows = mounts.map(({ layer, state, users, isLocal, directory }) => [
     String(layer),
     state,
     String(users),
+    isLocal ? "file" : "FUSE",
     directory,
   ]);
-  return renderTable(["LAYER", "STATE", "USERS", "DIRECTORY"], rows);
+  return renderTable(["LAYER", "STATE", "USERS", "FROM", "DIRECTORY"], rows);
 }
 
 function processTable({ processes }: StatusDocument): string {

@@ -80,6 +80,12 @@ export const CONFIG_TABLE = {
         default: "auto",
         doc: "How the kernel is given a layer: EROFS from files (Linux 6.12), EROFS on loop devices (6.4), or a FUSE tree. auto tries them in this order.",
       },
+      local: {
+        kind: "choice",
+        choices: ["auto", "off"],
+        default: "auto",
+        doc: "Whether a layer that is here whole, and whose digest was found right, is mounted for new containers from its file with no FUSE in the way (doors erofs and loop).",
+      },
       idle_release_ms: {
         kind: "milliseconds",
         default: 60_000,

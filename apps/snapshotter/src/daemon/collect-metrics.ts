@@ -12,7 +12,10 @@ export function collectMetrics(daemon: Daemon): void {
   const { metrics, layers, snapshots, door, config } = daemon;
   let last: ServerStats | undefined;
   metrics.onCollect(async () => {
-    metrics.set("soci_snapshotter_mounted_layers", layers.mounted.length, { door: door.door });
+    const local = layers.mountPoints.filter(({ isLocal }) => isLocal).length;
+    const served = layers.mountPoints.length - local;
+    metrics.set("soci_snapshotter_mounted_layers", served, { door: door.door });
+    metrics.set("soci_snapshotter_mounted_layers", local, { door: "local" });
     for (const [kind, count] of Object.entries(snapshots.countByKind())) {
       metrics.set("soci_snapshotter_snapshots", count, { kind });
     }

@@ -1,14 +1,8 @@
 import { statfs } from "node:fs/promises";
-import { join } from "node:path";
 import { AppError } from "@soci-ts/core";
 import { probeKernel } from "@soci-ts/linux";
 import { parseReference } from "@soci-ts/oci";
-import {
-  type LayerStory,
-  nodePaths,
-  type SlotStats,
-  type SnapshotRecord,
-} from "@soci-ts/snapshotter";
+import type { LayerStory, SlotStats, SnapshotRecord } from "@soci-ts/snapshotter";
 import type {
   CacheStatus,
   ExplainDocument,
@@ -198,13 +192,11 @@ async function processes({ layers }: Daemon): Promise<readonly ProcessStatus[]> 
   return list;
 }
 
-function mountsOf({ config, door, layers, snapshots }: Daemon): readonly MountStatus[] {
-  const { fuse, mounts } = nodePaths(config.root);
+function mountsOf({ layers, snapshots }: Daemon): readonly MountStatus[] {
   const usersOf = snapshots.users();
-  return layers.mounted.map((layer) => {
+  return layers.mountPoints.map(({ layer, directory, isLocal }) => {
     const users = usersOf.get(layer)?.length ?? 0;
-    const directory = door.door === "fuse" ? join(fuse, `t${layer}`) : join(mounts, String(layer));
-    return { layer, directory, state: users > 0 ? "in use" : "idle", users };
+    return { layer, directory, isLocal, state: users > 0 ? "in use" : "idle", users };
   });
 }
 

@@ -92,6 +92,7 @@ async function openDaemon(parts: OpenParts, stack: DisposeStack): Promise<Daemon
       root,
       door: door.door,
       mounter: helper,
+      local: config.mount.local,
       keeper: processCommand(config, "keeper"),
       worker: processCommand(config, "image-worker"),
       policyOf: (repository) => `${marks}: ${trustText(config, repository)}`,

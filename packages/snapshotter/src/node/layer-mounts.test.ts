@@ -7,7 +7,8 @@ import { AppError, delay, sha256, silentLogger } from "@soci-ts/core";
 import type { ErofsLayerMount } from "../erofs-mount.ts";
 import type { Door } from "../mount-record.ts";
 import { temporary, until } from "../testing/temporary.ts";
-import { type LayerMounter, LayerMounts } from "./layer-mounts.ts";
+import { type LayerMounter, LayerMounts, type LocalFiles } from "./layer-mounts.ts";
+import type { LocalLayer } from "./local-data.ts";
 import { nodePaths } from "./node-paths.ts";
 import { placeNodeSlot, slotDirectory } from "./slot-files.ts";
 
@@ -42,7 +43,40 @@ function nameOf(target: string): string {
   return target.slice(target.lastIndexOf("/") + 1);
 }
 
+/** Layers whose local files are right, and what is held of them. */
+class FakeFiles implements LocalFiles {
+  readonly right = new Set<number>();
+  readonly held = new Set<number>();
+  opened: ReadonlySet<number> | undefined;
+
+  async open(mounted: ReadonlySet<number>): Promise<void> {
+    this.opened = mounted;
+  }
+
+  async isRight(layer: number): Promise<boolean> {
+    return this.right.has(layer);
+  }
+
+  async hold(layer: number): Promise<LocalLayer> {
+    this.held.add(layer);
+    const devices = [{ layer, path: `/held/${layer}` }];
+    return { layerDigest: "sha256:x", imagePath: "/image", devices };
+  }
+
+  async mounting(layer: number, mount: () => Promise<void>): Promise<void> {
+    assert.ok(this.held.has(layer));
+    await mount();
+  }
+
+  async release(layer: number): Promise<void> {
+    this.held.delete(layer);
+  }
+
+  async tidy(): Promise<void> {}
+}
+
 interface Bench {
+  readonly files: FakeFiles;
   readonly mounts: LayerMounts;
   /** As another daemon would. */
   readonly open: () => LayerMounts;
@@ -72,13 +106,15 @@ async function benched(
     await placeNodeSlot(incoming, slotDirectory(paths.slots, layer), { record, source: null });
   }
   const mounter = new FakeMounter();
+  const files = new FakeFiles();
   const open = (): LayerMounts =>
     new LayerMounts({
       ...{ paths, door, mounter, idleMs, logger: silentLogger },
+      ...{ localFiles: files, local: "auto" },
       mountPoints: () => mounter.points,
     });
   const at = (layer: number): string => join(paths.mounts, String(layer));
-  await test({ mounts: open(), open, mounter, at });
+  await test({ files, mounts: open(), open, mounter, at });
 }
 
 /** A gate that the test opens. */
@@ -270,5 +306,88 @@ describe("LayerMounts", () => {
       assert.deepEqual(mounter.calls.slice(-2), ["mount 1", "mount 1 done"]);
       assert.ok(existsSync(at(1)));
     });
+  });
+
+  it("mounts a layer that became whole from its file, for those who ask from then on", async () => {
+    await benched(async ({ files, mounts, mounter, at }) => {
+      await mounts.mount([1]);
+      files.right.add(1);
+      const [local] = await mounts.mount([1]);
+      assert.equal(local, `${at(1)}w`);
+      assert.deepEqual(await mounts.mount([1]), [local], "once");
+      const { source, devices, directIo, door } = mounter.mounts.at(-1) as ErofsLayerMount;
+      assert.deepEqual([source, devices, directIo], ["/image", ["/held/1"], true]);
+      assert.equal(door, "erofs");
+      assert.deepEqual(mounts.mounted, [1]);
+      assert.deepEqual(
+        mounts.points.map(({ directory, isLocal }) => [directory, isLocal]),
+        [
+          [at(1), false],
+          [local, true],
+        ],
+      );
+      files.right.delete(1);
+      assert.deepEqual(await mounts.mount([1]), [at(1)], "its file was changed since");
+    });
+  });
+
+  it("keeps both mounts of a layer for as long as those need it who were given them", async () => {
+    await benched(async ({ files, mounts, mounter, at }) => {
+      await mounts.mount([1]);
+      files.right.add(1);
+      await mounts.mount([1]);
+      mounts.retain(new Set([1]));
+      await delay(60);
+      await mounts.releaseIdle();
+      assert.equal(mounts.points.length, 2);
+      mounts.retain(new Set());
+      await mounts.mount([1]);
+      await delay(60);
+      await mounts.releaseIdle();
+      await delay(60);
+      await mounts.releaseIdle();
+      assert.deepEqual(
+        mounts.points.map(({ directory }) => directory),
+        [`${at(1)}w`],
+        "nobody was given the other one since",
+      );
+      assert.deepEqual([...files.held], [1]);
+      await mounts.release(1);
+      assert.deepEqual([mounts.mounted, [...files.held], [...mounter.points]], [[], [], []]);
+    });
+  });
+
+  it("falls back to FUSE where the file can't be mounted, and lets go of it", async () => {
+    await benched(async ({ files, mounts, mounter, at }) => {
+      files.right.add(1);
+      mounter.gate = async (call) => {
+        if (call === "mount 1w") throw new AppError("internal", "EIO");
+      };
+      assert.deepEqual(await mounts.mount([1]), [at(1)]);
+      assert.deepEqual([...files.held], []);
+      assert.equal(existsSync(`${at(1)}w`), false);
+    });
+  });
+
+  it("knows the local mounts of an earlier daemon", async () => {
+    await benched(async ({ files, mounts, mounter, open, at }) => {
+      files.right.add(1);
+      await mounts.mount([1, 2]);
+      const next = open();
+      assert.deepEqual([...(files.opened ?? [])], [1]);
+      assert.deepEqual(await next.mount([1]), [`${at(1)}w`]);
+      assert.equal(mounter.mounts.length, 2);
+    });
+  });
+
+  it("mounts none from its file through the door fuse", async () => {
+    await benched(
+      async ({ files, mounts, mounter }) => {
+        files.right.add(1);
+        assert.deepEqual((await mounts.mount([1])).map(nameOf), ["t1"]);
+        assert.deepEqual(mounter.calls, []);
+      },
+      { door: "fuse" },
+    );
   });
 });

@@ -4,10 +4,12 @@ import type { RepositoryName } from "@soci-ts/oci";
 import type { LayerOutcome, LayerRequest, NodeLayers, Usage } from "../contract/types.ts";
 import type { Door } from "../mount-record.ts";
 import type { ServerCommand } from "../server-process.ts";
+import { HeldFiles } from "./held-files.ts";
 import { ImageJobs } from "./image-jobs.ts";
 import { runningKeeper } from "./keeper.ts";
 import { layerFiles } from "./layer-files.ts";
-import { type LayerMounter, LayerMounts } from "./layer-mounts.ts";
+import { type LayerMounter, type LayerMountPoint, LayerMounts } from "./layer-mounts.ts";
+import { localLayer } from "./local-data.ts";
 import { type NodePaths, nodePaths } from "./node-paths.ts";
 import { PlacedLayers } from "./placed-layers.ts";
 import { closeServedLayer, layerStats, type ServerStats, serverStats } from "./server-stats.ts";
@@ -20,6 +22,8 @@ export interface NodeLayersOptions {
   readonly root: string;
   readonly door: Door;
   readonly mounter: LayerMounter;
+  /** Whether a layer that is whole is mounted from its own file; the door `fuse` mounts none. */
+  readonly local: "auto" | "off";
   /** Starts a keeper (`runKeeper`), which outlives this process. */
   readonly keeper: ServerCommand;
   /** Starts an image worker (`runImageWorker`). */
@@ -68,7 +72,10 @@ export class LazyNodeLayers implements NodeLayers {
     this.#paths = paths;
     this.#options = options;
     this.#placed = new PlacedLayers({ ...options, paths });
-    this.#mounts = new LayerMounts({ ...options, paths, idleMs: options.idleReleaseMs });
+    const find = (layer: number) => localLayer(paths, layer);
+    const localFiles = new HeldFiles({ ...options, paths, find });
+    const idleMs = options.idleReleaseMs;
+    this.#mounts = new LayerMounts({ ...options, localFiles, paths, idleMs });
     this.#jobs = new ImageJobs({
       ...options,
       incoming: paths.incoming,
@@ -122,6 +129,11 @@ export class LazyNodeLayers implements NodeLayers {
   /** Layers that are mounted now. */
   get mounted(): readonly number[] {
     return this.#mounts.mounted;
+  }
+
+  /** Where they are mounted: one that has become whole may be in two places. */
+  get mountPoints(): readonly LayerMountPoint[] {
+    return this.#mounts.points;
   }
 
   /** Images that are being made ready now. */

@@ -7,6 +7,8 @@ import { join } from "node:path";
  * ```
  * f             FUSE: dN layer bytes, mN metadata image, tN tree of layer N
  * l/N           EROFS mount of layer N (doors erofs and loop)
+ * l/Nw          EROFS mount of layer N from its local file
+ * w/N/D         second name of the data file of layer D, while layer N is mounted from it
  * slots/N       what layer N is: slot.json, index, headers; stats.json, what reading it has cost
  * incoming/ID   what an image worker is writing
  * store         layer caches, metadata images, local indexes (`@soci-ts/store`)
@@ -27,6 +29,8 @@ export interface NodePaths {
   readonly root: string;
   readonly fuse: string;
   readonly mounts: string;
+  /** Second names of data files that the kernel reads without us. */
+  readonly heldFiles: string;
   readonly slots: string;
   readonly incoming: string;
   readonly warmUp: string;
@@ -58,6 +62,7 @@ export function nodePaths(root: string): NodePaths {
     root,
     fuse: join(root, "f"),
     mounts: join(root, "l"),
+    heldFiles: join(root, "w"),
     slots: join(root, "slots"),
     incoming: join(root, "incoming"),
     warmUp: join(root, "warm-up"),

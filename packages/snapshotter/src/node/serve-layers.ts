@@ -3,6 +3,7 @@ import { AppError, delay, type Logger } from "@soci-ts/core";
 import { deviceChannel, FuseSession, type Negotiated, parseNegotiated } from "@soci-ts/fuse";
 import { LayerFileSystem } from "../layer-file-system.ts";
 import type { JsonValue } from "../mount-record.ts";
+import { SpentPages } from "../spent-pages.ts";
 import { CountingMetrics } from "./counting-metrics.ts";
 import { DiskSlots } from "./disk-slots.ts";
 import { serveLocalCalls } from "./local-call.ts";
@@ -60,9 +61,10 @@ async function serve(options: ServeLayersOptions): Promise<void> {
     readTimeoutMs: readDeadlineMs,
   });
   const negotiated = readNegotiated(paths);
-  const session = new FuseSession({
+  const spent = new SpentPages({ forget: (range) => session.forgetPages(range), logger });
+  const session: FuseSession = new FuseSession({
     channel: deviceChannel(LAYER_SERVER_FUSE_FD),
-    handler: new LayerFileSystem(slots),
+    handler: new LayerFileSystem(slots, (range, read) => spent.watch(range, read)),
     logger,
     readDeadlineMs,
     negotiated,

@@ -40,6 +40,7 @@ export async function openTestLayers(
     root,
     door,
     mounter,
+    local: "auto",
     keeper: nodeCommand("keeper", root),
     worker: nodeCommand("image-worker", root),
     policyOf: () => "any",

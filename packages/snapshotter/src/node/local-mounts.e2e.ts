@@ -1,0 +1,176 @@
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { open, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { dropFilePages, mount, unmount } from "@soci-ts/linux";
+import { type BuiltLayerBlob, scanTree } from "@soci-ts/testkit";
+import { mountObstacle } from "../testing/fixture.ts";
+import { type PushedImage, TestImages, TestNode } from "../testing/node-fixture.ts";
+import { sumOf, threeLayers } from "../testing/node-images.ts";
+import { nodeProcesses } from "../testing/node-processes.ts";
+import { until } from "../testing/temporary.ts";
+import { cacheDirectory } from "./layer-files.ts";
+import type { LazyNodeLayers } from "./node-layers.ts";
+
+const skip = mountObstacle();
+const PATIENCE_MS = 30_000;
+
+/** Makes an image's layers ready; their numbers. */
+async function prepared(layers: LazyNodeLayers, { requests }: PushedImage): Promise<number[]> {
+  const numbers: number[] = [];
+  for (const request of requests) {
+    const outcome = await layers.prepareLayer(request);
+    assert.equal(outcome.kind, "lazy", JSON.stringify(outcome.story));
+    if (outcome.kind === "lazy") numbers.push(outcome.layer);
+  }
+  return numbers;
+}
+
+/** Says of the cache of a layer that was streamed that it is what the image's config says. */
+async function judgeRight(
+  node: TestNode,
+  { requests }: PushedImage,
+  blobs: readonly BuiltLayerBlob[],
+): Promise<void> {
+  for (const [at, { layerDigest }] of requests.entries()) {
+    const folder = join(cacheDirectory(node.paths, layerDigest), "whole");
+    const { ino, size, mtimeNs } = await stat(join(folder, "data"), { bigint: true });
+    const data = { ino: Number(ino), sizeBytes: Number(size), mtimeNs: String(mtimeNs) };
+    const found = { formatVersion: 1, diffId: blobs[at]?.diffId, verdict: "right", data };
+    await writeFile(join(folder, "whole.json"), JSON.stringify(found));
+  }
+}
+
+/** The files of a tree with the sums of their bytes, which are read from the disk: their pages are dropped before. */
+async function sumsIn(directory: string): Promise<ReadonlyMap<string, string>> {
+  const sums = new Map<string, string>();
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  for (const entry of entries) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    await using file = await open(path, "r");
+    await dropFilePages(file.fd);
+    sums.set(path.slice(directory.length), sumOf(await file.readFile()));
+  }
+  return sums;
+}
+
+describe("layers that are whole", { skip }, () => {
+  let images: TestImages;
+  before(async () => {
+    images = await TestImages.open();
+  });
+  after(async () => {
+    await images[Symbol.asyncDispose]();
+  });
+
+  for (const door of ["erofs", "loop"] as const) {
+    it(`are mounted from their files, and need no process: door ${door}`, async () => {
+      await using node = await TestNode.open();
+      const blobs = await threeLayers(door === "erofs" ? 11 : 12);
+      const image = await images.push(blobs);
+      const layers = await node.layers(door, { idleReleaseMs: 1000 });
+      const numbers = await prepared(layers, image);
+      const served = await layers.mountLayers(numbers);
+      assert.deepEqual(
+        served,
+        numbers.map((layer) => join(node.paths.mounts, String(layer))),
+      );
+      const truth = await Promise.all(served.map(sumsIn));
+      const trees = await Promise.all(served.map(scanTree));
+      assert.equal(truth[0]?.size, 4);
+      assert.equal(truth[1]?.get("/hard"), truth[0]?.get("/big"));
+      await judgeRight(node, image, blobs);
+      const local = await layers.mountLayers(numbers);
+      assert.deepEqual(
+        local,
+        served.map((directory) => `${directory}w`),
+      );
+      assert.ok(layers.mountPoints.filter(({ isLocal }) => isLocal).length === numbers.length);
+      const messages = (await layers.serverStats())?.fuseMessages;
+      assert.ok(messages !== undefined);
+      for (const [at, directory] of local.entries()) {
+        assert.deepEqual(await sumsIn(directory), truth[at]);
+        assert.deepEqual(await scanTree(directory), trees[at]);
+      }
+      assert.equal((await layers.serverStats())?.fuseMessages, messages);
+      // The middle layer shows a file of the bottom one.
+      const [bottom, middle] = numbers.map(String);
+      const names = readdirSync(join(node.paths.heldFiles, middle ?? ""));
+      assert.deepEqual(names.sort(), [bottom, middle].sort());
+
+      layers.retain(new Set(numbers));
+      const target = await node.target("mnt");
+      const data = `lowerdir=${[...local].reverse().join(":")}`;
+      await mount({ source: "test", target, type: "overlay", flags: ["ro"], data });
+      try {
+        await layers[Symbol.asyncDispose]();
+        for (const pid of nodeProcesses(node.root)) process.kill(pid, "SIGKILL");
+        await until("all are dead", () => nodeProcesses(node.root).length === 0);
+        const merged = await sumsIn(target);
+        assert.equal(merged.get("/hard"), truth[0]?.get("/big"));
+        assert.equal(merged.get("/many/99"), truth[2]?.get("/many/99"));
+
+        const next = await node.layers(door, { idleReleaseMs: 100 });
+        assert.deepEqual(await next.mountLayers(numbers), local);
+        next.referencedBy(() => new Set(numbers));
+        next.retain(new Set());
+        await until(
+          "idle mounts go",
+          async () => {
+            await next.removeLayers([]);
+            return next.mountPoints.length === 0;
+          },
+          PATIENCE_MS,
+        );
+        const held = readdirSync(node.paths.heldFiles);
+        assert.equal(held.length, numbers.length, "the overlay has the files still");
+        assert.equal((await sumsIn(target)).get("/hard"), truth[0]?.get("/big"));
+        await unmount(target);
+        await until(
+          "their second names go",
+          async () => {
+            await next.removeLayers([]);
+            return readdirSync(node.paths.heldFiles).length === 0;
+          },
+          PATIENCE_MS,
+        );
+        await next[Symbol.asyncDispose]();
+      } finally {
+        await unmount(target).catch(() => {}); // unmounted already, if all went well
+      }
+      await node.isClean();
+    });
+  }
+
+  it("are mounted through FUSE if a file was changed since, or that is asked for", async () => {
+    await using node = await TestNode.open();
+    const blobs = await threeLayers(13);
+    const image = await images.push(blobs);
+    const layers = await node.layers("erofs");
+    const numbers = await prepared(layers, image);
+    await judgeRight(node, image, blobs);
+    const [bottom] = image.requests;
+    assert.ok(bottom !== undefined);
+    const path = join(cacheDirectory(node.paths, bottom.layerDigest), "whole", "data");
+    await writeFile(path, await readFile(path));
+    const kinds = (await layers.mountLayers(numbers)).map((it) => it.endsWith("w"));
+    assert.deepEqual(
+      kinds,
+      [false, false, true],
+      "the middle layer shows a file of the bottom one",
+    );
+    layers.retain(new Set());
+    await layers.removeLayers(numbers);
+    await layers[Symbol.asyncDispose]();
+    const off = await node.layers("erofs", { local: "off" });
+    const [top = 0] = numbers.slice(-1);
+    assert.deepEqual(await off.mountLayers([top]), [join(node.paths.mounts, String(top))]);
+    off.referencedBy(() => new Set());
+    off.retain(new Set());
+    await off.removeLayers(numbers);
+    await off[Symbol.asyncDispose]();
+    await node.isClean();
+  });
+});
