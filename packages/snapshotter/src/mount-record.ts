@@ -30,6 +30,8 @@ export type SlotData =
       /** The table that the tar's headers are held against. */
       readonly headersPath: string;
       readonly headersDigest: Digest;
+      /** What all uncompressed bytes must have, from the image's config. Absent in older records: then they are not held against it. */
+      readonly diffId?: Digest | undefined;
     }
   | {
       /** Read whole before it was mounted: the store's layer cache has it, index included. */

@@ -109,5 +109,6 @@ export async function writeSlotData(
   const stripped = encodeZtoc({ ...index, entries: [] });
   const [indexPath, indexDigest] = await write(`index${suffix}`, stripped);
   const [headersPath, headersDigest] = await write(`headers${suffix}`, lazy.headers.encode());
-  return { kind: "lazy", mediaType, sizeBytes, indexPath, indexDigest, headersPath, headersDigest };
+  const files = { indexPath, indexDigest, headersPath, headersDigest };
+  return { kind: "lazy", mediaType, sizeBytes, ...files, diffId: layer.diffId };
 }
