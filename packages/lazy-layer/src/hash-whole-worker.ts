@@ -32,13 +32,7 @@ const LOWEST_PRIORITY = 19;
 parentPort?.postMessage(await answer(workerData as HashTask));
 
 /** Half of the time it sleeps, and for the other half it takes what nobody else wants of the processor. */
-async function answer({
-  path,
-  ends,
-  checksums,
-  algorithm,
-  wanted,
-}: HashTask): Promise<HashAnswer> {
+async function answer({ path, ends, checksums, algorithm, wanted }: HashTask): Promise<HashAnswer> {
   setPriority(0, LOWEST_PRIORITY); // Linux: of this thread
   const hash = createHash(algorithm);
   const corrupt: number[] = [];

@@ -7,10 +7,7 @@ import type { HashAnswer, HashTask } from "./hash-whole-worker.ts";
  * as it is read.
  * @throws what reading the file throws; the signal's reason.
  */
-export async function hashWhole(
-  task: HashTask,
-  { signal }: IoOptions = {},
-): Promise<HashAnswer> {
+export async function hashWhole(task: HashTask, { signal }: IoOptions = {}): Promise<HashAnswer> {
   signal?.throwIfAborted();
   const worker = new Worker(new URL("./hash-whole-worker.js", import.meta.url), {
     workerData: task,
@@ -21,7 +18,9 @@ export async function hashWhole(
     const answer = new Promise<HashAnswer>((resolve, reject) => {
       worker.once("message", resolve);
       worker.once("error", reject);
-      worker.once("exit", () => reject(new AppError("internal", "Cannot hash the layer: its thread ended")));
+      worker.once("exit", () =>
+        reject(new AppError("internal", "Cannot hash the layer: its thread ended")),
+      );
     });
     return await abortable(answer, signal);
   } finally {

@@ -15,12 +15,12 @@ import {
   silentMetrics,
 } from "@soci-ts/core";
 import type { HeaderTable, LayerIndex } from "@soci-ts/layer-index";
+import { PRESENCE_FILE } from "./cache-files.ts";
 import { checkIndex } from "./check-index.ts";
 import { ChunkMap } from "./chunk-map.ts";
 import { cacheIdentity } from "./identity.ts";
-import { PRESENCE_FILE } from "./cache-files.ts";
-import { LayerCache } from "./layer-cache.ts";
 import { judgeWhole } from "./judge-whole.ts";
+import { LayerCache } from "./layer-cache.ts";
 import { DEFAULT_LAYER_LIMITS, type LayerLimits } from "./limits.ts";
 import { Presence } from "./presence.ts";
 import type { PresenceHeader } from "./presence-format.ts";

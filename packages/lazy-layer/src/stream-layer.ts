@@ -23,10 +23,10 @@ import {
   type LayerIndex,
 } from "@soci-ts/layer-index";
 import { type Descriptor, layerCompression } from "@soci-ts/oci";
+import { DATA_FILE, PRESENCE_FILE } from "./cache-files.ts";
 import { checkIndex } from "./check-index.ts";
 import { ChunkMap } from "./chunk-map.ts";
 import { cacheIdentity } from "./identity.ts";
-import { DATA_FILE, PRESENCE_FILE } from "./cache-files.ts";
 import { DEFAULT_LAYER_LIMITS, type LayerLimits } from "./limits.ts";
 import { layerDirectory, WHOLE_FOLDER } from "./open-lazy-layer.ts";
 import { Presence } from "./presence.ts";
@@ -34,8 +34,8 @@ import { restreamBlob } from "./restream-blob.ts";
 import { TarFile } from "./tar-file.ts";
 import type { RangeBlob } from "./types.ts";
 import { writeWholeIndex } from "./whole-index.ts";
-import { dataIdentity, writeWholeVerdict } from "./whole-verdict.ts";
 import { findWholeLayer, INDEX_FILE } from "./whole-layer.ts";
+import { dataIdentity, writeWholeVerdict } from "./whole-verdict.ts";
 
 /** How to stream a layer. */
 export interface StreamLayerOptions extends IoOptions {

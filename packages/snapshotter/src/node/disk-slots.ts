@@ -92,6 +92,8 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       throw new AppError("not_found", `Cannot open layer ${slot}: it is not there any more`);
     }
     const { source } = open;
+    // From now on it is known on the disk that the layer is in use, whoever is killed.
+    await this.#writeStats(slot, open);
     open.users += 1;
     return {
       fetchAbsent: () => source.fetchAbsent(),

@@ -18,7 +18,7 @@ export interface HydrationSettings {
 /** What {@link slotHydrator} works on. */
 export interface SlotHydratorOptions extends HydrationSettings {
   readonly paths: NodePaths;
-  readonly slots: DiskSlots;
+  readonly slots: Pick<DiskSlots, "stats" | "use" | "speculator">;
   /** False while nothing is to be fetched. Default: always true. */
   readonly mayFetch?: () => boolean;
   readonly logger: Logger;
