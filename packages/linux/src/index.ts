@@ -14,6 +14,7 @@ export { findMount, findMountOf, type MountInfo, readMountTable } from "./mount-
 export { type BindFlag, bindMount, moveMount, setPropagation } from "./mount-tree.ts";
 export { type KernelProbe, type ProbeFinding, probeKernel } from "./probe.ts";
 export { erofsBackingDevices, setReadAhead } from "./read-ahead.ts";
+export { mapShared } from "./shared-memory.ts";
 export {
   closeUserNamespace,
   type IdRange,
