@@ -1,3 +1,4 @@
+export { ffiAvailable } from "./ffi.ts";
 export { type FuseMountRequest, fuseMount, openFuseDevice } from "./fuse-mount.ts";
 export { idMapMount } from "./id-map-mount.ts";
 export type { FileBackedSupport } from "./kernel-version.ts";

@@ -10,6 +10,7 @@ import { runKeeper } from "../node/keeper.ts";
 import { runMountHelper } from "../node/run-mount-helper.ts";
 import { serveLayers } from "../node/serve-layers.ts";
 import { nodeCommand, openTestLayers } from "./node-processes.ts";
+import { readServerSettings, withholdFfi } from "./server-settings.ts";
 
 /* The processes of a node for the e2e tests: ROLE ROOT, and for a daemon DOOR and its requests as JSON. */
 
@@ -39,17 +40,35 @@ const roles: Readonly<Record<string, () => Promise<void>>> = {
 await roles[role]?.();
 
 async function serve(): Promise<void> {
+  const { resend = "auto", poison, ffi } = readServerSettings(root);
+  if (ffi === "none") withholdFfi();
+  process.on("SIGUSR2", hang);
   const client = new RegistryClient({ plainHttp: true });
   await serveLayers({
     root,
     openBlobs: async (source) => {
       const { image } = source as { readonly image: string };
+      if (poison !== undefined && image.startsWith(`${poison}@`)) return await crash();
       return registryImageSource(client, parseReference(image));
     },
     readDeadlineMs: 20_000,
     restarts: Number(door),
+    resend,
     logger,
   });
+}
+
+/** A fault that nobody expects: it comes from no call. */
+function crash(): Promise<never> {
+  setImmediate(() => {
+    throw new AppError("internal", "Cannot go on: the test wants a crash");
+  });
+  return new Promise(() => {});
+}
+
+/** Holds the main thread for good, while other threads go on. */
+function hang(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 }
 
 async function work(): Promise<void> {
