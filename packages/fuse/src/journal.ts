@@ -5,6 +5,7 @@ import {
   AREAS,
   bufferOffset,
   encodeJournalHeader,
+  JOURNAL_HEADER,
   JOURNAL_OFFSETS,
   JOURNAL_SLOT,
   JOURNAL_SLOTS,
@@ -158,7 +159,7 @@ export class RequestJournal {
   #beginIfUseless(logger: Logger): void {
     const fault = journalFault(this.#bytes);
     if (fault === undefined) return;
-    const isNew = this.#bytes.every((byte) => byte === 0);
+    const isNew = this.#bytes.subarray(0, JOURNAL_HEADER.sizeBytes).every((byte) => byte === 0);
     if (!isNew) logger.error("journal of FUSE requests begun anew", { error: fault });
     this.#bytes.fill(0);
     encodeJournalHeader(this.#bytes);
@@ -199,7 +200,7 @@ export class RequestJournal {
       for (let at = 0; at < AREA_BUFFERS && area !== exceptArea; at += 1) {
         const buffer = this.#buffer(area, at);
         const message = messageIn(buffer);
-        this.emptied(buffer);
+        this.#set(bufferOffset(area, at), 0);
         if (message !== undefined) found.push(message);
       }
     }

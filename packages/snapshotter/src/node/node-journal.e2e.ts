@@ -169,7 +169,9 @@ describe("a node whose layer server crashes over a request", { skip }, () => {
         FILES.map((_, file) => fileSum(file)),
       );
       assert.equal(await countOf(bench, "soci_fuse_poison_requests_total"), 1);
-      assert.equal((await layers.serverStats())?.restarts, 3);
+      // One more for each time that a slow machine had not answered a suspect while it was alone.
+      const restarts = (await layers.serverStats())?.restarts ?? 0;
+      assert.ok(restarts >= 3 && restarts <= 6, `${restarts} restarts`);
     });
   }
 });
