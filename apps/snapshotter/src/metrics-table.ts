@@ -122,6 +122,18 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
     type: "counter",
     help: "Counts that were given a name which is not in this table; want 0.",
   },
+  soci_fuse_poison_requests_total: {
+    type: "counter",
+    help: "Requests of the kernel that three layer servers crashed over; they were answered with EIO.",
+  },
+  soci_fuse_replayed_requests_total: {
+    type: "counter",
+    help: "Requests that a layer server left behind and the next one answered from the journal.",
+  },
+  soci_fuse_unjournaled_requests_total: {
+    type: "counter",
+    help: "Requests that were served without being written down, since the journal was full; want 0.",
+  },
   soci_layer_requests_total: { type: "counter", help: "Requests for ranges of layers." },
   soci_layer_fetched_bytes_total: {
     type: "counter",

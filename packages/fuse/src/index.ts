@@ -7,7 +7,9 @@ export type {
   FuseFileType,
   FuseHandler,
 } from "./handler.ts";
-export { type Negotiated, parseNegotiated } from "./init.ts";
+export { formatNegotiated, type Negotiated, parseNegotiated } from "./init.ts";
+export { type JournalMemory, type PredecessorEnd, RequestJournal } from "./journal.ts";
+export { JOURNAL_BYTES, JOURNAL_HEADER, refuseNewerJournal } from "./journal-format.ts";
 export { type RehearsedRead, rehearsalChannel } from "./rehearsal.ts";
 export type { PageRange } from "./reply.ts";
 export type { FuseRequest } from "./request.ts";

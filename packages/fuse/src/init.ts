@@ -32,6 +32,9 @@ export interface Negotiated {
   readonly flags: readonly InitFlagName[];
 }
 
+/** The format of {@link Negotiated} as JSON. One without a number has format 1. */
+export const NEGOTIATED_FORMAT = 1;
+
 /** Flags in the upper half, which exist only with INIT_EXT. */
 const EXTENDED: readonly InitFlagName[] = ["HAS_RESEND", "ALLOW_IDMAP"];
 
@@ -40,9 +43,10 @@ const FLAG_NAMES = Object.keys(FUSE_INIT_FLAGS) as InitFlagName[];
 /**
  * Answers the kernel's offer: every flag of {@link FUSE_INIT_FLAGS} that it has, and the kernel's own read-ahead bound. With ALLOW_IDMAP, the
  * file system has to be mounted with `default_permissions`.
+ * @param resend - `off`: without HAS_RESEND, whether or not the kernel has it.
  * @throws AppError `unimplemented` for a protocol before 7.28.
  */
-export function negotiateInit(offer: InitOffer): Negotiated {
+export function negotiateInit(offer: InitOffer, resend: "auto" | "off" = "auto"): Negotiated {
   if (offer.major !== FUSE_KERNEL_VERSION || offer.minor < OLDEST_MINOR) {
     throw new AppError(
       "unimplemented",
@@ -51,10 +55,11 @@ export function negotiateInit(offer: InitOffer): Negotiated {
   }
   const offered = FLAG_NAMES.filter((name) => (offer.flags & flagBit(name)) !== 0n);
   const isExtended = offered.includes("INIT_EXT");
+  const isWanted = (name: InitFlagName): boolean => resend === "auto" || name !== "HAS_RESEND";
   return {
     minor: Math.min(offer.minor, FUSE_KERNEL_MINOR_VERSION),
     maxReadaheadBytes: offer.maxReadaheadBytes,
-    flags: offered.filter((name) => isExtended || !EXTENDED.includes(name)),
+    flags: offered.filter((name) => (isExtended || !EXTENDED.includes(name)) && isWanted(name)),
   };
 }
 
@@ -75,14 +80,27 @@ export function initReply(negotiated: Negotiated): Partial<ValueOf<typeof FUSE_I
   };
 }
 
+/** What was negotiated, as text for {@link parseNegotiated}. */
+export function formatNegotiated(negotiated: Negotiated): string {
+  return JSON.stringify({ format: NEGOTIATED_FORMAT, ...negotiated });
+}
+
 /**
  * What another process of this program negotiated, from parsed JSON.
- * @throws FormatError if it is not that, or has a flag that is not known here.
+ * @throws FormatError if it is not that, or has a flag that is not known here; AppError `failed_precondition` if a newer version wrote it.
  */
 export function parseNegotiated(value: unknown): Negotiated {
-  const { minor, maxReadaheadBytes, flags } = (value ?? {}) as Partial<Negotiated>;
+  const fields = (value ?? {}) as Partial<Negotiated> & { readonly format?: unknown };
+  const { format = 1, minor, maxReadaheadBytes, flags } = fields;
+  if (Number.isSafeInteger(format) && Number(format) > NEGOTIATED_FORMAT) {
+    throw new AppError(
+      "failed_precondition",
+      `Cannot take a FUSE connection over: its record has format ${format}, want ${NEGOTIATED_FORMAT} or lower; a newer version wrote it`,
+    );
+  }
   const isWhole = Number.isSafeInteger(minor) && Number.isSafeInteger(maxReadaheadBytes);
-  if (!isWhole || !Array.isArray(flags) || !flags.every((name) => FLAG_NAMES.includes(name))) {
+  const isKnown = Array.isArray(flags) && flags.every((name) => FLAG_NAMES.includes(name));
+  if (format !== NEGOTIATED_FORMAT || !isWhole || !isKnown) {
     throw new FormatError("negotiated FUSE options", 0, "a field is missing or wrong");
   }
   return { minor: Number(minor), maxReadaheadBytes: Number(maxReadaheadBytes), flags };

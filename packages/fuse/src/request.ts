@@ -80,6 +80,11 @@ export function peekUnique(message: Uint8Array): bigint | undefined {
   return new DataView(message.buffer, message.byteOffset, message.byteLength).getBigUint64(8, true);
 }
 
+/** The request number of a message whose header is whole. */
+export function peekOpcode(message: Uint8Array): number {
+  return new DataView(message.buffer, message.byteOffset, message.byteLength).getUint32(4, true);
+}
+
 const BODY = FUSE_IN_HEADER.sizeBytes;
 
 function decodeBody(

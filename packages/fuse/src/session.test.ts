@@ -2,101 +2,20 @@ import assert from "node:assert/strict";
 import { constants } from "node:os";
 import { describe, it } from "node:test";
 import { AppError } from "@soci-ts/core";
-import type { FuseChannel } from "./channel.ts";
 import type { FuseHandler } from "./handler.ts";
 import { negotiateInit } from "./init.ts";
 import { FuseSession } from "./session.ts";
-import { decodeStruct } from "./struct.ts";
 import {
   FUSE_GETXATTR_IN,
   FUSE_INTERRUPT_IN,
   FUSE_NOTIFY_INVAL_INODE_OUT,
-  FUSE_OUT_HEADER,
   FUSE_READ_IN,
 } from "./structs.ts";
-import { MemoryTree, pattern, sampleTree } from "./testing/memory-tree.ts";
+import { FakeKernel, readMessage, systemError } from "./testing/fake-kernel.ts";
+import { MemoryTree, pattern, StuckTree, sampleTree } from "./testing/memory-tree.ts";
 import { initMessage, message, nameBytes, structBytes } from "./testing/messages.ts";
 
 const { EAGAIN, EINTR, EINVAL, EIO, ENODATA, ENOENT, ENOSYS, ERANGE } = constants.errno;
-
-function systemError(code: string): Error {
-  return Object.assign(new Error(code), { code });
-}
-
-interface Reply {
-  readonly unique: bigint;
-  readonly errno: number;
-  readonly payload: Buffer;
-}
-
-/** Plays the kernel: hands out what is pushed, keeps what is replied. */
-class FakeKernel implements FuseChannel {
-  readonly replies: Reply[] = [];
-  readonly #queue: (Uint8Array | Error)[] = [];
-  readonly #waiting: (() => void)[] = [];
-  #nextSend: { readonly code: string; readonly failed: () => void } | undefined;
-
-  push(...items: readonly (Uint8Array | Error)[]): void {
-    this.#queue.push(...items);
-    for (const wake of this.#waiting.splice(0)) wake();
-  }
-
-  /** Resolves when a send has failed with `code`. */
-  failNextSend(code: string): Promise<void> {
-    return new Promise((failed) => {
-      this.#nextSend = { code, failed };
-    });
-  }
-
-  async receive(buffer: Uint8Array): Promise<number> {
-    for (;;) {
-      const item = this.#queue.shift();
-      if (item instanceof Error) {
-        if ("code" in item && item.code === "ENODEV") this.push(item); // for the other readers
-        throw item;
-      }
-      if (item !== undefined) {
-        buffer.set(item);
-        return item.length;
-      }
-      await new Promise<void>((wake) => this.#waiting.push(wake));
-    }
-  }
-
-  send(pieces: readonly Uint8Array[]): void {
-    const bytes = Buffer.concat(pieces);
-    const failure = this.#nextSend;
-    this.#nextSend = undefined;
-    if (failure !== undefined) {
-      failure.failed();
-      throw systemError(failure.code);
-    }
-    const header = decodeStruct(
-      FUSE_OUT_HEADER,
-      new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
-      0,
-    );
-    assert.equal(header.len, bytes.length);
-    this.replies.push({
-      unique: header.unique,
-      errno: Math.abs(header.error),
-      payload: bytes.subarray(16),
-    });
-  }
-
-  async sendAside(message: Uint8Array): Promise<void> {
-    this.send([message]);
-  }
-
-  async reply(unique: bigint): Promise<Reply> {
-    for (let turn = 0; turn < 1000; turn += 1) {
-      const reply = this.replies.find((candidate) => candidate.unique === unique);
-      if (reply !== undefined) return reply;
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
-    throw new Error(`no reply to ${unique}`);
-  }
-}
 
 const ALL_FLAGS = 2n ** 64n - 1n;
 
@@ -118,26 +37,7 @@ async function withSession(
   }
 }
 
-function readMessage(unique: bigint, nodeId: number, offset: number, size: number): Uint8Array {
-  return message("READ", unique, nodeId, structBytes(FUSE_READ_IN, { offset, size }));
-}
-
 const tree = new MemoryTree(sampleTree());
-
-/** Reads never end by themselves; the test sees how they are aborted. */
-class StuckTree extends MemoryTree {
-  readonly reasons: unknown[] = [];
-
-  override read(
-    _node: number,
-    _offset: number,
-    _length: number,
-    options?: { signal?: AbortSignal | undefined },
-  ): Promise<Uint8Array> {
-    options?.signal?.addEventListener("abort", () => this.reasons.push(options.signal?.reason));
-    return new Promise(() => {});
-  }
-}
 
 describe("FuseSession", () => {
   it("answers requests from the handler and ends when unmounted", async () => {

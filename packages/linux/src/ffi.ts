@@ -21,10 +21,13 @@ export interface Libc {
   fadvise(fd: number, offset: number, length: number, advice: number): Promise<number>;
   /** mount_setattr(2) on a descriptor; `attributes` is a `struct mount_attr`. */
   mountSetattr(fd: number, flags: number, attributes: Uint8Array): CallResult;
+  /** mmap(2) of the first bytes of a file, shared, to read and write, for the life of the process; or the errno that it failed with. */
+  mapShared(fd: number, sizeBytes: number): Uint8Array | number;
 }
 
 type KoffiValue = string | number | null | Uint8Array;
-type KoffiCall = (...args: readonly KoffiValue[]) => number;
+/** Integers come as numbers, pointers as bigints. */
+type KoffiCall = (...args: readonly KoffiValue[]) => number | bigint;
 /** Calls in libuv's pool; the callback is the last argument. */
 type KoffiAsyncCall = (
   ...args: readonly [...KoffiValue[], (error: Error | null, value: number) => void]
@@ -34,6 +37,7 @@ type KoffiAsyncCall = (
 interface Koffi {
   load(path: null): { func(prototype: string): KoffiCall & { readonly async: KoffiAsyncCall } };
   errno(): number;
+  view(pointer: bigint, sizeBytes: number): ArrayBuffer;
 }
 
 /** Numbers of system calls that libc may have no name for: the same on every architecture that Node runs on. */
@@ -43,6 +47,11 @@ const SYS_MOUNT_SETATTR = 442;
 
 /** `AT_FDCWD`: a path as it is. */
 const AT_FDCWD = -100;
+
+/** `PROT_READ | PROT_WRITE`, `MAP_SHARED | MAP_POPULATE`, and what mmap(2) returns when it fails. */
+const READ_AND_WRITE = 3;
+const SHARED_AND_PRESENT = 0x8001;
+const MAP_FAILED = 2n ** 64n - 1n;
 
 let libc: Libc | undefined | "not tried" = "not tried";
 
@@ -75,7 +84,7 @@ function bindCalls(koffi: Koffi): Libc {
     const call = process.func(prototype);
     return (...args) => {
       for (;;) {
-        const value = call(...args);
+        const value = Number(call(...args));
         const errno = value < 0 ? koffi.errno() : 0;
         // A lookup in a FUSE file system gives up when a signal comes, such as that of a child's end. Nothing has been done then.
         if (errno !== constants.errno.EINTR) return { value, errno };
@@ -95,6 +104,9 @@ function bindCalls(koffi: Koffi): Libc {
   const mountSetattr = bind(
     "long syscall(long number, int fd, const char *path, unsigned int flags, const void *attributes, size_t size)",
   );
+  const mmap = process.func(
+    "void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset)",
+  );
   // Node runs on 64 bits only, where `off_t` is this.
   const fadvise = process.func(
     "int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)",
@@ -107,6 +119,11 @@ function bindCalls(koffi: Koffi): Libc {
           else reject(error);
         });
       }),
+    mapShared: (fd, sizeBytes) => {
+      const pointer = mmap(null, sizeBytes, READ_AND_WRITE, SHARED_AND_PRESENT, fd, 0);
+      const isMapped = typeof pointer === "bigint" && pointer !== MAP_FAILED;
+      return isMapped ? new Uint8Array(koffi.view(pointer, sizeBytes)) : koffi.errno();
+    },
     mount: (...args) => mount(...args).errno,
     umount2: (...args) => umount2(...args).errno,
     ioctl: (fd, request, argument) =>

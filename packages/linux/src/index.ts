@@ -1,3 +1,4 @@
+export { ffiAvailable } from "./ffi.ts";
 export { type FuseMountRequest, fuseMount, openFuseDevice } from "./fuse-mount.ts";
 export { idMapMount } from "./id-map-mount.ts";
 export type { FileBackedSupport } from "./kernel-version.ts";
@@ -21,6 +22,7 @@ export { type BindFlag, bindMount, moveMount, setPropagation } from "./mount-tre
 export { dropFilePages } from "./page-cache.ts";
 export { type KernelProbe, type ProbeFinding, probeKernel } from "./probe.ts";
 export { erofsBackingDevices, setReadAhead } from "./read-ahead.ts";
+export { mapShared } from "./shared-memory.ts";
 export {
   closeUserNamespace,
   type IdRange,

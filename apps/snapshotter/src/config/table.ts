@@ -93,6 +93,12 @@ export const CONFIG_TABLE = {
         range: [1000, 86_400_000],
         doc: "A layer that no container needs is unmounted after this time.",
       },
+      resend: {
+        kind: "choice",
+        choices: ["auto", "off"],
+        default: "auto",
+        doc: "Whether the kernel is asked to send requests again to a layer server that takes over (FUSE_NOTIFY_RESEND, Linux 6.9). off works without it, by the journal of requests alone, as on older kernels. Counts for the next FUSE mount: see `drain`.",
+      },
       userxattr: {
         kind: "choice",
         choices: ["auto", "on", "off"],

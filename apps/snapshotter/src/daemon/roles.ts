@@ -29,9 +29,15 @@ export async function layerServer(session: Session, args: readonly string[]): Pr
   const client = openRegistryClient(config, logger);
   const restarts = Number(args.at(-1));
   const { mode, maxBytesPerSecond, idleMs } = config.hydrate;
-  const hydrate = { isOn: mode === "on", maxBytesPerSecond, idleMs };
-  const openBlobs = blobsFrom(client);
-  await serveLayers({ root, openBlobs, readDeadlineMs, hydrate, restarts, logger });
+  await serveLayers({
+    root,
+    openBlobs: blobsFrom(client),
+    readDeadlineMs,
+    hydrate: { isOn: mode === "on", maxBytesPerSecond, idleMs },
+    restarts,
+    resend: config.mount.resend,
+    logger,
+  });
 }
 
 /** The process that makes one image's layers ready. */

@@ -87,6 +87,21 @@ export class MemoryTree implements FuseHandler {
   }
 }
 
+/** Reads never end by themselves; the test sees how they are aborted. */
+export class StuckTree extends MemoryTree {
+  readonly reasons: unknown[] = [];
+
+  override read(
+    _node: number,
+    _offset: number,
+    _length: number,
+    options?: { signal?: AbortSignal | undefined },
+  ): Promise<Uint8Array> {
+    options?.signal?.addEventListener("abort", () => this.reasons.push(options.signal?.reason));
+    return new Promise(() => {});
+  }
+}
+
 /** Bytes that differ from place to place. */
 export function pattern(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, at) => (at * 31 + (at >> 8)) & 0xff);

@@ -11,7 +11,8 @@ import { type FaultProxy, seededBytes, startFaultProxy } from "@soci-ts/testkit"
 import { mountObstacle } from "../testing/fixture.ts";
 import { TestImages, TestNode } from "../testing/node-fixture.ts";
 import { fileLayer, sumOf } from "../testing/node-images.ts";
-import { nodeCommand, nodeProcesses } from "../testing/node-processes.ts";
+import { nodeProcesses } from "../testing/node-processes.ts";
+import { writeServerSettings } from "../testing/server-settings.ts";
 import { until } from "../testing/temporary.ts";
 import type { LazyNodeLayers } from "./node-layers.ts";
 
@@ -42,8 +43,8 @@ async function openBench(bytesPerSecond: number, forge = (_: string): void => {}
   const built = await fileLayer("files", files);
   const image = await images.push([built], { indexed: true, host: proxy.host });
   const node = undo.use(await TestNode.open());
-  const keeper = nodeCommand("keeper", node.root, String(bytesPerSecond));
-  const layers = await node.layers("erofs", { keeper });
+  await writeServerSettings(node.root, { hydrate: bytesPerSecond });
+  const layers = await node.layers("erofs");
   const [request] = image.requests;
   assert.ok(request !== undefined);
   const outcome = await layers.prepareLayer(request);

@@ -21,6 +21,7 @@ import { join } from "node:path";
  *
  * ```
  * keeper.json   the keeper of the FUSE connection; fuse.json: what was agreed with the kernel
+ * journal       the layer server's requests in flight, for its successor
  * *.sock        `layers`: the layer server; `control`: the daemon; `keeper` and `daemon`: held, so that there is one of each
  * ```
  * Mount points are short, because the options of an overlay of 128 layers have to fit one page.
@@ -42,6 +43,7 @@ export interface NodePaths {
   readonly daemonSocket: string;
   readonly keeperRecord: string;
   readonly fuseRecord: string;
+  readonly journal: string;
   readonly layersSocket: string;
   readonly controlSocket: string;
   readonly keeperLog: string;
@@ -74,6 +76,7 @@ export function nodePaths(root: string): NodePaths {
     daemonSocket: join(runtime, "daemon.sock"),
     keeperRecord: join(runtime, "keeper.json"),
     fuseRecord: join(runtime, "fuse.json"),
+    journal: join(runtime, "journal"),
     layersSocket: join(runtime, "layers.sock"),
     controlSocket: join(runtime, "control.sock"),
     fuseSource: `soci-node:${id}`,

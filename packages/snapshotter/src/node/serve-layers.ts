@@ -1,12 +1,21 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { AppError, delay, type Logger } from "@soci-ts/core";
-import { deviceChannel, FuseSession, type Negotiated, parseNegotiated } from "@soci-ts/fuse";
+import {
+  deviceChannel,
+  FuseSession,
+  formatNegotiated,
+  type Negotiated,
+  type PredecessorEnd,
+  parseNegotiated,
+  RequestJournal,
+} from "@soci-ts/fuse";
 import { LayerFileSystem } from "../layer-file-system.ts";
 import type { JsonValue } from "../mount-record.ts";
 import { SpentPages } from "../spent-pages.ts";
 import { CountingMetrics } from "./counting-metrics.ts";
 import { DiskSlots } from "./disk-slots.ts";
 import { type HydrationSettings, slotHydrator } from "./hydrate-slots.ts";
+import { openJournalFile } from "./journal-file.ts";
 import { serveLocalCalls } from "./local-call.ts";
 import { LAYER_SERVER_FUSE_FD, type NodePaths, nodePaths } from "./node-paths.ts";
 import type { OpenBlobs } from "./source-blob.ts";
@@ -22,7 +31,19 @@ export interface ServeLayersOptions {
   readonly hydrate: HydrationSettings;
   /** How often a server of this connection was started again. */
   readonly restarts: number;
+  /**
+   * How the server before this one ended, as far as its keeper can tell; default `killed`. What was being worked on when three servers crashed gets
+   * EIO; being killed from outside counts for nothing.
+   */
+  readonly predecessor?: PredecessorEnd;
+  /** `off`: does not ask the kernel to send requests again, on a new connection; the journal alone has them. Default `auto`. */
+  readonly resend?: "auto" | "off";
   readonly logger: Logger;
+}
+
+/** The journal, once it is open: a fault before that has no request to blame. */
+interface Journaled {
+  journal?: RequestJournal | undefined;
 }
 
 const TIDY_INTERVAL_MS = 5000;
@@ -34,7 +55,9 @@ const TIDY_INTERVAL_MS = 5000;
  */
 export async function serveLayers(options: ServeLayersOptions): Promise<never> {
   const { logger } = options;
+  const journaled: Journaled = {};
   const fault = (error: unknown): void => {
+    journaled.journal?.markCrashed();
     const text = error instanceof Error ? error.stack : String(error);
     logger.error("layer server failed", { error: text });
     die();
@@ -43,7 +66,7 @@ export async function serveLayers(options: ServeLayersOptions): Promise<never> {
   process.on("unhandledRejection", fault);
   for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"]) process.on(signal, () => {});
   try {
-    await serve(options);
+    await serve(options, journaled);
     logger.info("layer file system unmounted");
   } catch (error) {
     fault(error);
@@ -51,7 +74,7 @@ export async function serveLayers(options: ServeLayersOptions): Promise<never> {
   return die();
 }
 
-async function serve(options: ServeLayersOptions): Promise<void> {
+async function serve(options: ServeLayersOptions, journaled: Journaled): Promise<void> {
   const { openBlobs, logger, readDeadlineMs, restarts, hydrate } = options;
   const paths = nodePaths(options.root);
   const metrics = new CountingMetrics();
@@ -63,11 +86,16 @@ async function serve(options: ServeLayersOptions): Promise<void> {
     readTimeoutMs: readDeadlineMs,
   });
   const negotiated = readNegotiated(paths);
+  const journal = openJournal(options, paths);
+  journaled.journal = journal;
   const spent = new SpentPages({ forget: (range) => session.forgetPages(range), logger });
   const session: FuseSession = new FuseSession({
     channel: deviceChannel(LAYER_SERVER_FUSE_FD),
     handler: new LayerFileSystem(slots, (range, read) => spent.watch(range, read)),
     logger,
+    metrics,
+    journal,
+    resend: options.resend ?? "auto",
     readDeadlineMs,
     negotiated,
     onNegotiated: (negotiated) => keepNegotiated(paths, negotiated),
@@ -127,6 +155,14 @@ async function keepTidy(slots: DiskSlots, logger: Logger, ended: AbortSignal): P
   }
 }
 
+function openJournal(
+  { predecessor = "killed", logger }: ServeLayersOptions,
+  { journal: path }: NodePaths,
+): RequestJournal | undefined {
+  const memory = openJournalFile({ path, logger });
+  return memory === undefined ? undefined : new RequestJournal(memory, predecessor, logger);
+}
+
 /** What an earlier server of this connection agreed on with the kernel; none: the kernel's INIT is still to come. */
 function readNegotiated({ fuseRecord }: NodePaths): Negotiated | undefined {
   let text: string;
@@ -141,7 +177,7 @@ function readNegotiated({ fuseRecord }: NodePaths): Negotiated | undefined {
 
 /** At once: a server that dies before it is written leaves a connection that nobody can take over. */
 function keepNegotiated({ fuseRecord }: NodePaths, negotiated: Negotiated): void {
-  writeFileSync(`${fuseRecord}.new`, JSON.stringify(negotiated), { mode: 0o600 });
+  writeFileSync(`${fuseRecord}.new`, formatNegotiated(negotiated), { mode: 0o600 });
   renameSync(`${fuseRecord}.new`, fuseRecord);
 }
 

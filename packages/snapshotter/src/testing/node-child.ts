@@ -10,11 +10,9 @@ import { runKeeper } from "../node/keeper.ts";
 import { runMountHelper } from "../node/run-mount-helper.ts";
 import { serveLayers } from "../node/serve-layers.ts";
 import { nodeCommand, openTestLayers } from "./node-processes.ts";
+import { readServerSettings, withholdFfi } from "./server-settings.ts";
 
-/*
- * The processes of a node for the e2e tests: ROLE ROOT, and for a daemon DOOR and its requests as JSON. A keeper or layer server may be given
- * how many bytes a second it hydrates with; without, it does not.
- */
+/* The processes of a node for the e2e tests: ROLE ROOT, and for a daemon DOOR and its requests as JSON. What a layer server does differently is in a file. */
 
 const line =
   (level: string) =>
@@ -33,7 +31,7 @@ const logger: Logger = {
 
 const [role = "", root = "", door = "", requests = "[]"] = process.argv.slice(2);
 const roles: Readonly<Record<string, () => Promise<void>>> = {
-  keeper: () => runKeeper({ root, server: nodeCommand("serve-layers", root, door), logger }),
+  keeper: () => runKeeper({ root, server: nodeCommand("serve-layers", root), logger }),
   "serve-layers": serve,
   "image-worker": work,
   "mount-helper": runMountHelper,
@@ -42,18 +40,36 @@ const roles: Readonly<Record<string, () => Promise<void>>> = {
 await roles[role]?.();
 
 async function serve(): Promise<void> {
+  const { resend = "auto", poison, ffi, hydrate } = readServerSettings(root);
+  if (ffi === "none") withholdFfi();
+  process.on("SIGUSR2", hang);
   const client = new RegistryClient({ plainHttp: true });
   await serveLayers({
     root,
     openBlobs: async (source) => {
       const { image } = source as { readonly image: string };
+      if (poison !== undefined && image.startsWith(`${poison}@`)) return await crash();
       return registryImageSource(client, parseReference(image));
     },
     readDeadlineMs: 20_000,
-    hydrate: { isOn: door !== "", maxBytesPerSecond: Number(door), idleMs: 100 },
-    restarts: Number(process.argv.at(-1)),
+    hydrate: { isOn: hydrate !== undefined, maxBytesPerSecond: hydrate ?? 0, idleMs: 100 },
+    restarts: Number(door),
+    resend,
     logger,
   });
+}
+
+/** A fault that nobody expects: it comes from no call. */
+function crash(): Promise<never> {
+  setImmediate(() => {
+    throw new AppError("internal", "Cannot go on: the test wants a crash");
+  });
+  return new Promise(() => {});
+}
+
+/** Holds the main thread for good, while other threads go on. */
+function hang(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 }
 
 async function work(): Promise<void> {
