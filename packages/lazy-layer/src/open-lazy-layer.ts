@@ -16,6 +16,7 @@ import {
 import type { HeaderTable, LayerIndex } from "@soci-ts/layer-index";
 import { checkIndex } from "./check-index.ts";
 import { ChunkMap } from "./chunk-map.ts";
+import type { EvictedChunks, PunchHole } from "./evict-chunks.ts";
 import { cacheIdentity } from "./identity.ts";
 import { LayerCache, PRESENCE_FILE } from "./layer-cache.ts";
 import { DEFAULT_LAYER_LIMITS, type LayerLimits } from "./limits.ts";
@@ -25,7 +26,7 @@ import { ReadAhead } from "./read-ahead.ts";
 import { SpanFetcher } from "./span-fetcher.ts";
 import type { Speculator } from "./speculator.ts";
 import { SplitHeaders } from "./split-headers.ts";
-import type { LayerStats, LazyLayer, RangeBlob } from "./types.ts";
+import type { CachedSpan, CacheSpace, LayerStats, LazyLayer, RangeBlob } from "./types.ts";
 
 /** tar's and EROFS's block. */
 const BLOCK_BYTES = 512;
@@ -51,6 +52,8 @@ export interface OpenLazyLayerOptions {
   readonly limits?: Partial<LayerLimits>;
   /** Given, what follows the bytes that were wanted is fetched while nothing is. One for all layers behind a link. */
   readonly speculator?: Speculator | undefined;
+  /** Told what the cache takes of the disk. */
+  readonly space?: CacheSpace | undefined;
   readonly logger?: Logger;
   readonly metrics?: Metrics;
 }
@@ -62,7 +65,7 @@ export interface OpenLazyLayerOptions {
  * inflate in memory (stream the layer then), `failed_precondition` if a newer version wrote the cache.
  */
 export async function openLazyLayer(options: OpenLazyLayerOptions): Promise<LazyLayer> {
-  const { layerDigest, index, headers, blob, speculator } = options;
+  const { layerDigest, index, headers, blob, speculator, space } = options;
   const limits = { ...DEFAULT_LAYER_LIMITS, ...options.limits };
   checkIndex(index, blob.size, layerDigest, limits);
   const logger = (options.logger ?? silentLogger).child({ layer: layerDigest });
@@ -71,7 +74,7 @@ export async function openLazyLayer(options: OpenLazyLayerOptions): Promise<Lazy
   const identity = cacheIdentity(layerDigest, index, headers);
   const header: PresenceHeader = { layerDigest, identity, map };
   const directory = await cacheDirectory(layerDirectory(options.directory, layerDigest), header);
-  const cache = await LayerCache.open(directory, header, { logger, metrics });
+  const cache = await LayerCache.open(directory, header, { logger, metrics, space });
   const own = { layerDigest, index, headers, blob, cache };
   const parts = { ...own, limits, speculator, logger, metrics };
   const fetcher = new SpanFetcher(parts);
@@ -151,6 +154,18 @@ class CachedLayer implements LazyLayer {
       corruptChunks: cache.corruptChunks,
       cacheErrors: cache.errors,
     };
+  }
+
+  cachedSpans(): readonly CachedSpan[] {
+    return this.#parts.cache.cachedSpans();
+  }
+
+  evictSpan(span: number, punchHole: PunchHole): Promise<EvictedChunks> {
+    return this.#parts.cache.evictSpan(span, punchHole);
+  }
+
+  reclaimStrays(punchHole: PunchHole): Promise<number> {
+    return this.#parts.cache.reclaimStrays(punchHole);
   }
 
   close(): Promise<void> {

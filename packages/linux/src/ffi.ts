@@ -19,10 +19,16 @@ export interface Libc {
   moveMount(fd: number, target: string, flags: number): CallResult;
   /** mount_setattr(2) on a descriptor; `attributes` is a `struct mount_attr`. */
   mountSetattr(fd: number, flags: number, attributes: Uint8Array): CallResult;
+  /** fallocate(2), in libuv's pool: it may wait for the disk. Answers 0 or the errno it failed with. */
+  fallocate(fd: number, mode: number, offset: number, length: number): Promise<number>;
 }
 
 type KoffiValue = string | number | null | Uint8Array;
-type KoffiCall = (...args: readonly KoffiValue[]) => number;
+type KoffiCallback = (error: unknown, value: number) => void;
+interface KoffiCall {
+  (...args: readonly KoffiValue[]): number;
+  async(...args: readonly (KoffiValue | KoffiCallback)[]): void;
+}
 
 /** The few members of koffi that we use; its own types describe a far larger surface. */
 interface Koffi {
@@ -89,7 +95,15 @@ function bindCalls(koffi: Koffi): Libc {
   const mountSetattr = bind(
     "long syscall(long number, int fd, const char *path, unsigned int flags, const void *attributes, size_t size)",
   );
+  const fallocate = process.func("int fallocate(int fd, int mode, int64_t offset, int64_t length)");
   return {
+    fallocate: (...args) =>
+      new Promise((resolve, reject) => {
+        fallocate.async(...args, (error: unknown, value: number) => {
+          if (error !== null && error !== undefined) reject(error);
+          else resolve(value < 0 ? koffi.errno() : 0);
+        });
+      }),
     mount: (...args) => mount(...args).errno,
     umount2: (...args) => umount2(...args).errno,
     ioctl: (fd, request, argument) =>

@@ -13,6 +13,7 @@ export type { MountFlag } from "./mount-flags.ts";
 export { findMount, findMountOf, type MountInfo, readMountTable } from "./mount-table.ts";
 export { type BindFlag, bindMount, moveMount, setPropagation } from "./mount-tree.ts";
 export { type KernelProbe, type ProbeFinding, probeKernel } from "./probe.ts";
+export { canPunchHoles, punchHole } from "./punch-hole.ts";
 export { erofsBackingDevices, setReadAhead } from "./read-ahead.ts";
 export {
   closeUserNamespace,

@@ -12,6 +12,8 @@ import {
 } from "@soci-ts/core";
 import { decodeZtoc, HeaderTable, type LayerIndex } from "@soci-ts/layer-index";
 import {
+  type CacheSpace,
+  type LazyLayer,
   openLazyLayer,
   type RangeBlob,
   type Speculator,
@@ -33,7 +35,12 @@ export interface SlotSource extends ByteSource, AsyncDisposable {
   traffic(): SlotTraffic;
   /** Uncompressed bytes that are on the disk. */
   cachedBytes(): number;
+  /** What of them can be given up piece by piece, because it can be fetched again that way; `undefined`: nothing. */
+  readonly cache?: SlotCache | undefined;
 }
+
+/** The cache of a slot that is read by its index. */
+export type SlotCache = Pick<LazyLayer, "cachedSpans" | "evictSpan" | "reclaimStrays">;
 
 /** What reading a slot has cost since it was opened. */
 export interface SlotTraffic {
@@ -56,6 +63,8 @@ export interface OpenSlotContext {
   readonly metrics?: Metrics;
   /** Shared by the slots behind one link. */
   readonly speculator?: Speculator | undefined;
+  /** Told what caches take of the disk. */
+  readonly space?: CacheSpace | undefined;
   /** A read fails after this long; default 60,000. */
   readonly readTimeoutMs?: number | undefined;
 }
@@ -67,7 +76,7 @@ export async function openSlotData(
 ): Promise<SlotSource> {
   const { data, layerDigest: digest } = slot;
   if (data.kind === "file") return await FileSource.open(resolve(context.directory, data.path));
-  const { layers: directory, logger, metrics, speculator, readTimeoutMs } = context;
+  const { layers: directory, logger, metrics, speculator, space, readTimeoutMs } = context;
   const descriptor = { mediaType: data.mediaType, digest, size: data.sizeBytes };
   const { index, blob, headers } =
     data.kind === "lazy"
@@ -87,6 +96,7 @@ export async function openSlotData(
     blob: blob ?? context.blobs.openBlob(descriptor),
     limits: readTimeoutMs === undefined ? {} : { readTimeoutMs },
     speculator,
+    space,
     logger,
     ...(metrics === undefined ? {} : { metrics }),
   });
@@ -96,6 +106,8 @@ export async function openSlotData(
     isComplete: () => layer.stats().complete,
     traffic: () => layer.stats(),
     cachedBytes: () => layer.stats().cachedBytes,
+    // A blob of its own starts from the first byte for each span.
+    cache: blob === undefined ? layer : undefined,
     [Symbol.asyncDispose]: () => layer.close(),
   };
 }

@@ -8,11 +8,11 @@ import {
   type Metrics,
   type ReadOptions,
 } from "@soci-ts/core";
-import { Speculator } from "@soci-ts/lazy-layer";
+import { type CacheSpace, Speculator } from "@soci-ts/lazy-layer";
 import type { LayerSlot, LayerSlots } from "../layer-file-system.ts";
 import { readSealedImage } from "../metadata-images.ts";
 import type { JsonValue, SlotRecord } from "../mount-record.ts";
-import { openSlotData, type SlotSource } from "../open-slot.ts";
+import { openSlotData, type SlotCache, type SlotSource } from "../open-slot.ts";
 import type { NodePaths } from "./node-paths.ts";
 import {
   NO_STATS,
@@ -34,6 +34,15 @@ export interface DiskSlotsOptions {
   readonly readTimeoutMs: number;
   /** A layer that nobody has asked for is closed after this time; opening it again costs some milliseconds. Default 60,000. */
   readonly idleMs?: number | undefined;
+  /** Told what caches take of the disk. */
+  readonly space?: CacheSpace | undefined;
+}
+
+/** The cache of an open layer. */
+export interface OpenCache {
+  readonly cache: SlotCache;
+  /** When the layer was last read, in ms since the epoch; 0: never. */
+  readonly usedAtMs: number;
 }
 
 const DEFAULT_IDLE_MS = 60_000;
@@ -47,7 +56,10 @@ interface OpenSlot {
   written: string;
   lastError: SlotStats["lastError"];
   readers: number;
+  /** When it was last asked for. */
   usedAtMs: number;
+  /** When it was last read. */
+  readAtMs: number;
 }
 
 /**
@@ -61,6 +73,8 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   readonly #speculator = new Speculator();
   readonly #open = new Map<number, OpenSlot>();
   readonly #opening = new Map<number, Promise<LayerSlot | undefined>>();
+  /** What goes on while some layers must stay closed. */
+  #closedWork: Promise<unknown> = Promise.resolve();
 
   constructor(options: DiskSlotsOptions) {
     this.#options = options;
@@ -77,6 +91,31 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   /** What reading each open layer has cost. */
   stats(): ReadonlyMap<number, SlotStats> {
     return new Map([...this.#open].map(([slot, open]) => [slot, statsOf(open)]));
+  }
+
+  /** Caches of open layers that can be given up piece by piece. */
+  openCaches(): readonly OpenCache[] {
+    return [...this.#open.values()].flatMap(({ source: { cache }, readAtMs: usedAtMs }) =>
+      cache === undefined ? [] : [{ cache, usedAtMs }],
+    );
+  }
+
+  /** The cache of a layer, which is opened if need be; `undefined` if there is none, or it can only be given up as a whole. */
+  async openCache(slot: number): Promise<OpenCache | undefined> {
+    await this.get(slot);
+    const open = this.#open.get(slot);
+    const cache = open?.source.cache;
+    return open && cache && { cache, usedAtMs: open.readAtMs };
+  }
+
+  /**
+   * Runs `work` while layers are closed: what asks for a layer meanwhile waits. @returns `undefined`, and nothing was run, if one of them is open.
+   */
+  async whileClosed<T>(layers: readonly number[], work: () => Promise<T>): Promise<T | undefined> {
+    if (layers.some((slot) => this.#open.has(slot) || this.#opening.has(slot))) return undefined;
+    const working = work();
+    this.#closedWork = working.catch(() => {}); // it is thrown here
+    return await working;
   }
 
   /** Closes a layer that is to be deleted. Reads that still come for it open it again, if it is there. */
@@ -121,6 +160,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   }
 
   async #read(slot: number): Promise<LayerSlot | undefined> {
+    await this.#closedWork;
     try {
       return await this.#openRecorded(slot, (await readNodeSlot(this.#directory(slot))).record);
     } catch (error) {
@@ -131,7 +171,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   }
 
   async #openRecorded(slot: number, record: SlotRecord): Promise<LayerSlot> {
-    const { paths, openBlobs, metrics, readTimeoutMs } = this.#options;
+    const { paths, openBlobs, metrics, readTimeoutMs, space } = this.#options;
     const directory = this.#directory(slot);
     const logger = this.#options.logger.child({ slot });
     const sources = async (): Promise<readonly JsonValue[]> =>
@@ -142,6 +182,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       blobs: sourceBlobs({ sources, openBlobs, logger }),
       readTimeoutMs,
       speculator: this.#speculator,
+      space,
       logger,
       metrics,
     });
@@ -150,9 +191,9 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       const before = await readSlotStats(directory);
       const { layerDigest: digest, deviceSlots } = record;
       const layer = { digest, data: this.#counted(slot, source), image, deviceSlots };
-      const { lastError } = before;
-      const usedAtMs = Date.now();
-      this.#open.set(slot, { layer, source, before, written: "", lastError, readers: 0, usedAtMs });
+      const { lastError, usedAtMs: readAtMs } = before;
+      const use = { readers: 0, usedAtMs: Date.now(), readAtMs };
+      this.#open.set(slot, { layer, source, before, written: "", lastError, ...use });
       return layer;
     } catch (error) {
       await source[Symbol.asyncDispose]();
@@ -170,6 +211,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       const open = this.#open.get(slot);
       if (open === undefined) return await source.readAt(offset, length, options);
       open.readers += 1;
+      open.readAtMs = Date.now();
       try {
         return await source.readAt(offset, length, options);
       } catch (error) {
@@ -194,7 +236,7 @@ function slotError(slot: number, error: unknown): AppError {
   return new AppError(code, `Cannot open layer ${slot}: ${cause.message}`, { cause });
 }
 
-function statsOf({ source, before, lastError }: OpenSlot): SlotStats {
+function statsOf({ source, before, lastError, readAtMs: usedAtMs }: OpenSlot): SlotStats {
   const { requests, bytesFetched, bytesRead } = source.traffic();
   return {
     ...NO_STATS,
@@ -204,6 +246,7 @@ function statsOf({ source, before, lastError }: OpenSlot): SlotStats {
     cachedBytes: source.cachedBytes(),
     isComplete: source.isComplete(),
     sizeBytes: source.size,
+    usedAtMs,
     lastError,
   };
 }

@@ -3,8 +3,12 @@ import { AppError, delay, type Logger } from "@soci-ts/core";
 import { deviceChannel, FuseSession, type Negotiated, parseNegotiated } from "@soci-ts/fuse";
 import { LayerFileSystem } from "../layer-file-system.ts";
 import type { JsonValue } from "../mount-record.ts";
+import { boundLog } from "./bound-log.ts";
+import { CacheEviction } from "./cache-eviction.ts";
 import { CountingMetrics } from "./counting-metrics.ts";
 import { DiskSlots } from "./disk-slots.ts";
+import { EvictableLayers } from "./evictable-layers.ts";
+import type { CacheLimits } from "./eviction-policy.ts";
 import { serveLocalCalls } from "./local-call.ts";
 import { LAYER_SERVER_FUSE_FD, type NodePaths, nodePaths } from "./node-paths.ts";
 import type { OpenBlobs } from "./source-blob.ts";
@@ -19,6 +23,10 @@ export interface ServeLayersOptions {
   readonly readDeadlineMs: number;
   /** How often a server of this connection was started again. */
   readonly restarts: number;
+  /** What layer caches may take of the disk. */
+  readonly cacheLimits: CacheLimits;
+  /** What was read within this time is not evicted; default 30,000. */
+  readonly recentMs?: number | undefined;
   readonly logger: Logger;
 }
 
@@ -58,6 +66,17 @@ async function serve(options: ServeLayersOptions): Promise<void> {
     logger,
     metrics,
     readTimeoutMs: readDeadlineMs,
+    space: {
+      wrote: (sizeBytes) => eviction.wrote(sizeBytes),
+      full: () => eviction.full(),
+    },
+  });
+  const eviction = new CacheEviction({
+    ground: new EvictableLayers(paths, slots),
+    limits: options.cacheLimits,
+    logger,
+    metrics,
+    recentMs: options.recentMs,
   });
   const negotiated = readNegotiated(paths);
   const session = new FuseSession({
@@ -77,6 +96,7 @@ async function serve(options: ServeLayersOptions): Promise<void> {
         rssBytes: process.memoryUsage.rss(),
         fuseMessages: session.messages,
         counters: metrics.counts(),
+        lastEviction: eviction.last ?? null,
         slots: [...slots.stats()].map(([slot, stats]) => ({
           slot,
           ...stats,
@@ -86,16 +106,25 @@ async function serve(options: ServeLayersOptions): Promise<void> {
         await slots.close(Number(params));
         return null;
       },
+      evict: async (params) => ({ ...(await eviction.evictNow({ all: params === "all" })) }),
     },
     logger,
   );
   const ended = new AbortController();
-  const tidying = keepTidy(slots, logger, ended.signal);
+  const tidying = keepTidy({ slots, eviction, logger, paths }, ended.signal);
   // A server that takes over has better things to do.
   if (negotiated === undefined) void warmUp(paths, ended.signal, logger);
   await session.run();
   ended.abort();
   await tidying;
+  await eviction.close();
+}
+
+interface Tidied {
+  readonly slots: DiskSlots;
+  readonly eviction: CacheEviction;
+  readonly logger: Logger;
+  readonly paths: NodePaths;
 }
 
 async function warmUp(paths: NodePaths, signal: AbortSignal, logger: Logger): Promise<void> {
@@ -107,11 +136,15 @@ async function warmUp(paths: NodePaths, signal: AbortSignal, logger: Logger): Pr
 }
 
 /** Tidies now and then, and once more at the end. Never rejects: a disk that is full now may not be later. */
-async function keepTidy(slots: DiskSlots, logger: Logger, ended: AbortSignal): Promise<void> {
+async function keepTidy(tidied: Tidied, ended: AbortSignal): Promise<void> {
+  const { slots, eviction, logger, paths } = tidied;
   for (;;) {
     const isLast = ended.aborted;
     try {
       await slots.tidy();
+      await boundLog(paths.keeperLog);
+      // Not waited for: figures are written down while it goes on.
+      if (!isLast) void eviction.look();
     } catch (error) {
       logger.error("layers not tidied", { error: AppError.from(error).message });
     }

@@ -108,6 +108,8 @@ export interface SlotStats {
   readonly isComplete: boolean;
   /** Length of the uncompressed layer; 0 if it was never opened. */
   readonly sizeBytes: number;
+  /** When it was last read, in ms since the epoch; 0: never. */
+  readonly usedAtMs: number;
   /** The last failure, and when it was (ms since the epoch). */
   readonly lastError?: { readonly message: string; readonly atMs: number } | undefined;
 }
@@ -120,6 +122,7 @@ export const NO_STATS: SlotStats = {
   cachedBytes: 0,
   isComplete: false,
   sizeBytes: 0,
+  usedAtMs: 0,
 };
 
 /** What the layer server last wrote down; nothing yet: zeros. Figures for people, so damage is no failure. */

@@ -8,10 +8,13 @@ import type { Door } from "../mount-record.ts";
 import { runImageWorker } from "../node/image-worker.ts";
 import { runKeeper } from "../node/keeper.ts";
 import { runMountHelper } from "../node/run-mount-helper.ts";
-import { serveLayers } from "../node/serve-layers.ts";
+import { type ServeLayersOptions, serveLayers } from "../node/serve-layers.ts";
 import { nodeCommand, openTestLayers } from "./node-processes.ts";
 
-/* The processes of a node for the e2e tests: ROLE ROOT, and for a daemon DOOR and its requests as JSON. */
+/*
+ * The processes of a node for the e2e tests: ROLE ROOT, and for a daemon DOOR and its requests as JSON. A keeper may have what layer caches may take,
+ * as JSON, which it hands on to the layer server.
+ */
 
 const line =
   (level: string) =>
@@ -30,7 +33,12 @@ const logger: Logger = {
 
 const [role = "", root = "", door = "", requests = "[]"] = process.argv.slice(2);
 const roles: Readonly<Record<string, () => Promise<void>>> = {
-  keeper: () => runKeeper({ root, server: nodeCommand("serve-layers", root), logger }),
+  keeper: () =>
+    runKeeper({
+      root,
+      server: nodeCommand("serve-layers", root, ...process.argv.slice(4)),
+      logger,
+    }),
   "serve-layers": serve,
   "image-worker": work,
   "mount-helper": runMountHelper,
@@ -47,7 +55,9 @@ async function serve(): Promise<void> {
       return registryImageSource(client, parseReference(image));
     },
     readDeadlineMs: 20_000,
-    restarts: Number(door),
+    restarts: Number(process.argv.at(-1)),
+    cacheLimits: { quotaBytes: 0, minFreeBytes: 0 },
+    ...(door.startsWith("{") ? (JSON.parse(door) as Partial<ServeLayersOptions>) : {}),
     logger,
   });
 }
