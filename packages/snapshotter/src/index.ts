@@ -6,6 +6,9 @@ export { type ChooseDoorOptions, chooseDoor, type DoorChoice } from "./doors.ts"
 export { type MountedImage, type MountImageOptions, mountImage } from "./mount-image.ts";
 export type { Door, JsonValue } from "./mount-record.ts";
 export type { MountStats } from "./mount-stats.ts";
+export type { Evicted } from "./node/cache-eviction.ts";
+export type { CacheLimits } from "./node/eviction-policy.ts";
+export type { Freed, GarbageReport } from "./node/garbage.ts";
 export { idMappedMounts } from "./node/id-mapped-mounts.ts";
 export { type ImageWorkerOptions, runImageWorker } from "./node/image-worker.ts";
 export { type KeeperOptions, runKeeper } from "./node/keeper.ts";

@@ -11,6 +11,7 @@ export type KeyKind =
   | "choice"
   | "milliseconds"
   | "count"
+  | "bytes"
   /** Absolute paths. */
   | "paths"
   /** A program by its absolute path, and its arguments; [] for none. */
@@ -44,7 +45,7 @@ export interface SectionSpec {
 
 /**
  * The configuration: every key with type, default, limits and meaning. The TypeScript type, the check, `config default`, `config dump`
- * and the README's tables are all made from this. Section "" holds the keys above the first table. Times end in `_ms`.
+ * and the README's tables are all made from this. Section "" holds the keys above the first table. Times end in `_ms`, sizes in `_bytes`.
  */
 export const CONFIG_TABLE = {
   "": {
@@ -130,6 +131,21 @@ export const CONFIG_TABLE = {
         default: 60_000,
         range: [1000, 3_600_000],
         doc: "A read that the registry has not answered after this time fails with EIO. The next read tries again.",
+      },
+    },
+  },
+  cache: {
+    doc: "What the bytes of layers may take of the disk. What was not read for longest goes first, and is fetched again when it is read.",
+    keys: {
+      quota_bytes: {
+        kind: "bytes",
+        default: 0,
+        doc: "Disk space of all layers' bytes together. What was read within the last 30 seconds stays, so it may be exceeded for a while. 0 for no quota.",
+      },
+      min_free_bytes: {
+        kind: "bytes",
+        default: 2_147_483_648,
+        doc: "Free space of root's file system below which cached bytes go. 0 leaves it to the quota.",
       },
     },
   },

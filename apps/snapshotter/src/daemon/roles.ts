@@ -28,7 +28,15 @@ export async function layerServer(session: Session, args: readonly string[]): Pr
   const { serveLayers } = await import("@soci-ts/snapshotter/layer-server");
   const client = openRegistryClient(config, logger);
   const restarts = Number(args.at(-1));
-  await serveLayers({ root, openBlobs: blobsFrom(client), readDeadlineMs, restarts, logger });
+  const { quotaBytes, minFreeBytes } = config.cache;
+  await serveLayers({
+    root,
+    openBlobs: blobsFrom(client),
+    readDeadlineMs,
+    restarts,
+    cacheLimits: { quotaBytes, minFreeBytes },
+    logger,
+  });
 }
 
 /** The process that makes one image's layers ready. */

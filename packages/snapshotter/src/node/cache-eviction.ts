@@ -55,9 +55,6 @@ const DEFAULT_RECENT_MS = 30_000;
 /** All files are looked at again after this time, since other processes write too; before it, if much was written here. */
 const MEASURE_INTERVAL_MS = 30_000;
 
-/** After a search that found nothing to give up: what there is was read lately. */
-const FRUITLESS_PAUSE_MS = 15_000;
-
 /** A write that failed for want of space makes this much room, whatever the file system says is free. */
 const FULL_BYTES = 32 * 2 ** 20;
 
@@ -75,6 +72,7 @@ export class CacheEviction implements CacheSpace {
   readonly #now: () => number;
   #use: SpaceUse = { allocatedBytes: 0, freeBytes: Number.MAX_SAFE_INTEGER };
   #measuredAtMs = Number.NEGATIVE_INFINITY;
+  /** After a search that found nothing to give up: what there is was read lately. */
   #fruitlessUntilMs = Number.NEGATIVE_INFINITY;
   /** Written since the last measurement. */
   #writtenBytes = 0;
@@ -151,7 +149,7 @@ export class CacheEviction implements CacheSpace {
       if (wanted === 0 || this.#isClosed) return;
       this.#isFull = false;
       const { sizeBytes } = await this.#evict(wanted);
-      if (sizeBytes === 0) this.#fruitlessUntilMs = this.#now() + FRUITLESS_PAUSE_MS;
+      if (sizeBytes === 0) this.#fruitlessUntilMs = this.#now() + this.#recentMs / 2;
       if (sizeBytes === 0) return;
       await this.#measure();
     }
