@@ -140,11 +140,13 @@ export const CONFIG_TABLE = {
       quota_bytes: {
         kind: "bytes",
         default: 0,
+        range: [0, 1_125_899_906_842_624],
         doc: "Disk space of all layers' bytes together. What was read within the last 30 seconds stays, so it may be exceeded for a while. 0 for no quota.",
       },
       min_free_bytes: {
         kind: "bytes",
         default: 2_147_483_648,
+        range: [0, 1_125_899_906_842_624],
         doc: "Free space of root's file system below which cached bytes go. 0 leaves it to the quota.",
       },
     },
