@@ -66,10 +66,12 @@ test("no secret is in logs, files, answers or command lines of the daemon", {
     status: await daemon.run("status"),
     statusJson: await daemon.run("status", "--json"),
     explain: await daemon.run("explain", reference),
+    gc: await daemon.run("gc", "--all", "--json"),
     dump: await daemon.run("config", "dump"),
     processes: await commandLines(),
     ...(await filesBelow(daemon.root)),
   };
+  assert.match(told.gc, /"evicted": \{/, "the layer server was asked");
   assert.match(told.log, /robot|unauthenticated|401/i, "the log is the right one");
   for (const [place, text] of Object.entries(told)) {
     for (const secret of FORBIDDEN) assert.ok(!text.includes(secret), `${secret} is in ${place}`);

@@ -59,6 +59,12 @@ export interface CacheStatus {
   readonly sizeBytes: number;
   /** Free space of its file system. */
   readonly freeBytes: number;
+  /** What it may take; 0: there is no quota. */
+  readonly quotaBytes: number;
+  /** Free space below which it gives way. */
+  readonly minFreeBytes: number;
+  /** When bytes were last evicted, and how many; absent: none since the layer server started. */
+  readonly lastEviction?: { readonly time: string; readonly sizeBytes: number } | undefined;
 }
 
 /** Something that went wrong. */
@@ -150,11 +156,37 @@ export interface ExplainLayer extends LayerStatus {
   readonly retryAt?: string | undefined;
 }
 
+/** What `gc` has freed, by kind. */
+export interface GarbageDocument {
+  /** Layers that no snapshot needs. */
+  readonly layers: FreedFiles;
+  /** Caches and metadata images of no layer. */
+  readonly orphans: FreedFiles;
+  /** Files that a killed process had not finished. */
+  readonly temporaries: FreedFiles;
+  /** Records of what layers were once made for. */
+  readonly records: number;
+  /** Cached bytes that can be fetched again: of so many layers as a whole, and chunks of others. Absent if the layer server did not answer. */
+  readonly evicted?:
+    | { readonly layers: number; readonly chunks: number; readonly sizeBytes: number }
+    | undefined;
+  /** What was left undone, and why. */
+  readonly notes: readonly string[];
+}
+
+/** How many, and how many bytes of disk they took. */
+export interface FreedFiles {
+  readonly count: number;
+  readonly sizeBytes: number;
+}
+
 /** What the running daemon answers on its control socket. Errors are AppErrors; `unavailable` if no daemon runs. */
 export interface ControlClient extends AsyncDisposable {
   status(): Promise<StatusDocument>;
   /** @throws AppError `not_found` if neither an image nor a snapshot has that name. */
   explain(subject: string): Promise<ExplainDocument>;
+  /** Frees disk space; `all`: also cached bytes within the limits that nobody has read lately. */
+  gc(options: { readonly all: boolean }): Promise<GarbageDocument>;
   /** Ends everything cleanly: mounts, processes, the daemon. Resolves with what is still in use and was left. */
   drain(): Promise<{ readonly left: readonly string[] }>;
 }

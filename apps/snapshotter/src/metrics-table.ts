@@ -109,6 +109,10 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
     labels: { kind: ["active", "view", "committed"] },
   },
   soci_snapshotter_cache_bytes: { type: "gauge", help: "Disk space of all layers on this node." },
+  soci_snapshotter_cache_quota_bytes: {
+    type: "gauge",
+    help: "Disk space that layers' bytes may take; 0: there is no quota.",
+  },
   soci_snapshotter_free_bytes: { type: "gauge", help: "Free space of the root's file system." },
   soci_snapshotter_resident_bytes: {
     type: "gauge",
@@ -189,6 +193,14 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
   soci_layer_cache_errors_total: {
     type: "counter",
     help: "Failures to write the cache; the reads were served from memory.",
+  },
+  soci_layer_evicted_bytes_total: {
+    type: "counter",
+    help: "Bytes of disk that cached layers gave up, to be fetched again when they are read.",
+  },
+  soci_layer_evicted_chunks_total: {
+    type: "counter",
+    help: "Chunks of layers in use that were evicted.",
   },
   soci_registry_requests_total: { type: "counter", help: "Requests to registries." },
   soci_registry_received_bytes_total: { type: "counter", help: "Bytes of bodies from registries." },

@@ -107,6 +107,21 @@ function addDaemonCommands(program: Command, runner: Runner): void {
       }),
     );
   program
+    .command("gc")
+    .summary("free disk space: what nothing needs, and cached bytes beyond the limits")
+    .description(
+      "Remove layers that no snapshot needs, caches of no layer and unfinished files, and bring cached bytes down to the limits of [cache]. What is evicted is fetched again when it is read.",
+    )
+    .option("--all", "also evict cached bytes within the limits, save for what was read lately")
+    .addHelpText("after", example("soci-snapshotter gc --all"))
+    .action(async (options: { all?: boolean }) =>
+      runner(async (session) => {
+        await using control = await (await slots()).controlClient(session.config());
+        const document = await control.gc({ all: options.all === true });
+        return (await import("./commands/gc.ts")).gcReport(document);
+      }),
+    );
+  program
     .command("drain")
     .summary("end the daemon and all its mounts cleanly")
     .description(

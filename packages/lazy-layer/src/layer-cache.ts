@@ -6,11 +6,20 @@ import { crc32 } from "node:zlib";
 import { AppError, type Logger, type Metrics, roundUp } from "@soci-ts/core";
 import { DATA_FILE, PRESENCE_FILE } from "./cache-files.ts";
 import type { Chunk, ChunkMap } from "./chunk-map.ts";
+import {
+  type EvictedChunks,
+  evictChunks,
+  isShared,
+  NOTHING_EVICTED,
+  type PunchHole,
+  runsOf,
+} from "./evict-chunks.ts";
 import { readFully, writeFully } from "./file-io.ts";
 import { FilePages } from "./file-pages.ts";
 import { Presence } from "./presence.ts";
 import type { PresenceHeader } from "./presence-format.ts";
 import { RecentChunks } from "./recent-chunks.ts";
+import type { CachedSpan, CacheSpace } from "./types.ts";
 
 const BLOCK_BYTES = 512;
 
@@ -29,6 +38,8 @@ interface Files {
 export interface CacheReporting {
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Looks after the disk space. */
+  readonly space?: CacheSpace | undefined;
 }
 
 /**
@@ -42,6 +53,14 @@ export class LayerCache {
   readonly #reporting: CacheReporting;
   readonly #pages: FilePages | undefined;
   readonly #recent = new RecentChunks();
+  /** When each span was last read or written, in ms since the epoch; 0: not since the cache was opened. */
+  readonly #usedAtMs: Float64Array;
+  /** Spans that are being written. */
+  readonly #writing = new Set<number>();
+  #eviction: Promise<unknown> = Promise.resolve();
+  /** True if the file may have bytes that no record counts: of a write that failed, or an eviction that was killed. */
+  #mayHaveStrays = true;
+  #isClosed = false;
   #cachedBytes = 0;
   #corruptChunks = 0;
   #errors = 0;
@@ -58,6 +77,7 @@ export class LayerCache {
     this.#files = files;
     this.#reporting = reporting;
     this.#pages = files && new FilePages(files.data.fd, reporting);
+    this.#usedAtMs = new Float64Array(map.spans.length);
     for (const { number, start, end } of map.chunks(0, map.sizeBytes)) {
       if (files?.presence.has(number)) this.#cachedBytes += end - start;
     }
@@ -121,6 +141,7 @@ export class LayerCache {
   async read(start: number, end: number, into?: Uint8Array): Promise<Uint8Array | undefined> {
     const files = this.#files;
     if (files === undefined || !this.has(start, end)) return undefined;
+    this.#noteUse(start, end);
     const chunks = [...this.#map.chunks(start, end)];
     const [first] = chunks;
     if (first !== undefined && chunks.length === 1 && end - start <= SMALL_BYTES) {
@@ -185,10 +206,95 @@ export class LayerCache {
     }
   }
 
+  /** Spans of which something is in the file, in order. */
+  cachedSpans(): readonly CachedSpan[] {
+    const { presence } = this.#files ?? {};
+    if (presence === undefined) return [];
+    const spans: CachedSpan[] = [];
+    for (let span = 0; span < this.#map.spans.length; span += 1) {
+      const { first, end } = this.#map.chunksOfSpan(span);
+      let chunk = first;
+      while (chunk < end && !presence.has(chunk)) chunk += 1;
+      if (chunk < end) spans.push({ span, usedAtMs: this.#usedAtMs[span] ?? 0 });
+    }
+    return spans;
+  }
+
+  /** Takes a span out of the file, unless it is being written or the file has a second name. Never rejects. */
+  async evictSpan(at: number, punchHole: PunchHole): Promise<EvictedChunks> {
+    const { uncompressedStart, uncompressedEnd } = this.#map.span(at);
+    return await this.#evicting(async (files) => {
+      if (this.#writing.has(at)) return NOTHING_EVICTED;
+      const chunks = [...this.#map.chunks(uncompressedStart, uncompressedEnd)];
+      const evicted = await evictChunks(files, chunks, punchHole);
+      this.#cachedBytes -= evicted.sizeBytes;
+      if (evicted.failure !== undefined) {
+        this.#mayHaveStrays = true;
+        this.#failed("evict", evicted.failure);
+      }
+      return evicted;
+    });
+  }
+
+  /** Gives back what the file has and no record counts; looks only where that may be. @returns bytes of disk that this freed. */
+  async reclaimStrays(punchHole: PunchHole): Promise<number> {
+    if (!this.#mayHaveStrays) return 0;
+    let freedBytes = 0;
+    await this.#evicting(async ({ data, presence }) => {
+      this.#mayHaveStrays = false;
+      const before = (await data.stat()).blocks;
+      // More than the chunks that are there, with the blocks at their ends.
+      const isMore = before * BLOCK_BYTES > this.#cachedBytes + this.#map.count * 8192;
+      if (!isMore || (await isShared(data))) return NOTHING_EVICTED;
+      const isAbsent = ({ first, end }: { readonly first: number; readonly end: number }) =>
+        Array.from({ length: end - first }, (_, at) => first + at).every((it) => !presence.has(it));
+      const absent = this.#map.spans
+        .filter((_, at) => !this.#writing.has(at) && isAbsent(this.#map.chunksOfSpan(at)))
+        .map(({ uncompressedStart: start, uncompressedEnd: end }) => ({ start, end }));
+      for (const { start, end } of runsOf(absent)) await punchHole(data.fd, start, end);
+      freedBytes = Math.max(0, before - (await data.stat()).blocks) * BLOCK_BYTES;
+      return NOTHING_EVICTED;
+    });
+    return freedBytes;
+  }
+
+  /** One after the other; writes wait for it, and the file stays open meanwhile: what is punched is a descriptor's number. */
+  #evicting(work: (files: Files) => Promise<EvictedChunks>): Promise<EvictedChunks> {
+    const eviction = this.#eviction.then(async () => {
+      if (this.#files === undefined || this.#isClosed) return NOTHING_EVICTED;
+      try {
+        return await work(this.#files);
+      } catch (error) {
+        this.#failed("evict", error);
+        return NOTHING_EVICTED;
+      }
+    });
+    this.#eviction = eviction;
+    return eviction;
+  }
+
+  #noteUse(start: number, end: number): void {
+    const now = Date.now();
+    for (let at = this.#map.spanAt(start); at < this.#map.spans.length; at += 1) {
+      if (this.#map.span(at).uncompressedStart >= end) return;
+      this.#usedAtMs[at] = now;
+    }
+  }
+
   /** Writes a whole span and marks its chunks; false if that failed. */
   async writeSpan(at: number, bytes: Uint8Array): Promise<boolean> {
     if (this.#files === undefined) return false;
-    const { data, presence } = this.#files;
+    this.#writing.add(at);
+    this.#usedAtMs[at] = Date.now();
+    try {
+      await this.#eviction;
+      return await this.#write(this.#files, at, bytes);
+    } finally {
+      this.#writing.delete(at);
+    }
+  }
+
+  async #write({ data, presence }: Files, at: number, bytes: Uint8Array): Promise<boolean> {
     const { uncompressedStart, uncompressedEnd } = this.#map.span(at);
     const { first, end } = this.#map.chunksOfSpan(at);
     const checksums = new Uint32Array(end - first);
@@ -197,9 +303,11 @@ export class LayerCache {
       await writeFully(data, bytes, uncompressedStart);
       this.#pages?.touched(bytes.length);
     } catch (error) {
+      this.#mayHaveStrays = true;
       this.#failed("write", error);
       return false;
     }
+    this.#reporting.space?.wrote(bytes.length);
     for (const chunk of this.#map.chunks(uncompressedStart, uncompressedEnd)) {
       const part = bytes.subarray(chunk.start - uncompressedStart, chunk.end - uncompressedStart);
       checksums[chunk.number - first] = crc32(part);
@@ -239,6 +347,8 @@ export class LayerCache {
 
   /** Closes the files. */
   async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#eviction;
     await this.#pages?.close();
     await this.#files?.presence.close();
     await this.#files?.data.close();
@@ -261,6 +371,7 @@ export class LayerCache {
   #failed(operation: string, error: unknown): void {
     this.#errors += 1;
     this.#reporting.metrics.count("soci_layer_cache_errors_total");
+    if (isFull(error)) this.#reporting.space?.full();
     if (this.#isFailing) return;
     this.#isFailing = true;
     const reason = AppError.from(error).message;
@@ -269,6 +380,12 @@ export class LayerCache {
       reason,
     });
   }
+}
+
+/** No space, or none left of what this user may have. */
+function isFull(error: unknown): boolean {
+  const { code } = (error ?? {}) as Partial<NodeJS.ErrnoException>;
+  return code === "ENOSPC" || code === "EDQUOT";
 }
 
 function copied(bytes: Uint8Array, into: Uint8Array | undefined): Uint8Array {

@@ -18,6 +18,7 @@ import type { HeaderTable, LayerIndex } from "@soci-ts/layer-index";
 import { PRESENCE_FILE } from "./cache-files.ts";
 import { checkIndex } from "./check-index.ts";
 import { ChunkMap } from "./chunk-map.ts";
+import type { EvictedChunks, PunchHole } from "./evict-chunks.ts";
 import { cacheIdentity } from "./identity.ts";
 import { judgeWhole } from "./judge-whole.ts";
 import { LayerCache } from "./layer-cache.ts";
@@ -28,7 +29,7 @@ import { ReadAhead } from "./read-ahead.ts";
 import { SpanFetcher } from "./span-fetcher.ts";
 import type { Speculator } from "./speculator.ts";
 import { SplitHeaders } from "./split-headers.ts";
-import type { LayerStats, LazyLayer, RangeBlob } from "./types.ts";
+import type { CachedSpan, CacheSpace, LayerStats, LazyLayer, RangeBlob } from "./types.ts";
 import { readWholeVerdict, type WholeVerdict } from "./whole-verdict.ts";
 
 /** tar's and EROFS's block. */
@@ -60,6 +61,8 @@ export interface OpenLazyLayerOptions {
   readonly limits?: Partial<LayerLimits>;
   /** Given, what follows the bytes that were wanted is fetched while nothing is. One for all layers behind a link. */
   readonly speculator?: Speculator | undefined;
+  /** Told what the cache takes of the disk. */
+  readonly space?: CacheSpace | undefined;
   readonly logger?: Logger;
   readonly metrics?: Metrics;
 }
@@ -71,7 +74,7 @@ export interface OpenLazyLayerOptions {
  * inflate in memory (stream the layer then), `failed_precondition` if a newer version wrote the cache.
  */
 export async function openLazyLayer(options: OpenLazyLayerOptions): Promise<LazyLayer> {
-  const { layerDigest, index, headers, diffId, blob, speculator } = options;
+  const { layerDigest, index, headers, diffId, blob, speculator, space } = options;
   const limits = { ...DEFAULT_LAYER_LIMITS, ...options.limits };
   checkIndex(index, blob.size, layerDigest, limits);
   const logger = (options.logger ?? silentLogger).child({ layer: layerDigest });
@@ -80,7 +83,7 @@ export async function openLazyLayer(options: OpenLazyLayerOptions): Promise<Lazy
   const identity = cacheIdentity(layerDigest, index, headers);
   const header: PresenceHeader = { layerDigest, identity, map };
   const directory = await cacheDirectory(layerDirectory(options.directory, layerDigest), header);
-  const cache = await LayerCache.open(directory, header, { logger, metrics });
+  const cache = await LayerCache.open(directory, header, { logger, metrics, space });
   const judged = diffId && (await readWholeVerdict(directory, diffId));
   const own = { layerDigest, index, headers, blob, cache };
   const parts = { ...own, limits, speculator, logger, metrics };
@@ -225,6 +228,18 @@ class CachedLayer implements LazyLayer {
       corruptChunks: cache.corruptChunks,
       cacheErrors: cache.errors,
     };
+  }
+
+  cachedSpans(): readonly CachedSpan[] {
+    return this.#parts.cache.cachedSpans();
+  }
+
+  evictSpan(span: number, punchHole: PunchHole): Promise<EvictedChunks> {
+    return this.#parts.cache.evictSpan(span, punchHole);
+  }
+
+  reclaimStrays(punchHole: PunchHole): Promise<number> {
+    return this.#parts.cache.reclaimStrays(punchHole);
   }
 
   close(): Promise<void> {

@@ -14,6 +14,8 @@ import {
 const ABSENT = 0;
 const PRESENT = 1;
 const CORRUPT = 2;
+/** On its way out: its record says absent already, its bytes may be there still. */
+const LEAVING = 3;
 
 /**
  * Which chunks are in the data file, with their checksums: a table in memory, and the file that keeps it. The file is written
@@ -127,6 +129,36 @@ export class Presence {
     this.#states[chunk] = CORRUPT;
     const nothing = Buffer.alloc(RECORD_BYTES);
     await writeFully(this.#file, nothing, HEADER_BYTES + chunk * RECORD_BYTES);
+  }
+
+  /** The checksum in a present chunk's record. */
+  checksum(chunk: number): number {
+    return this.#checksums[chunk] ?? 0;
+  }
+
+  /**
+   * Takes present chunks out, here and then in the file: their bytes may go from when this resolves. Until {@link Presence.left} a refresh does not
+   * bring them back.
+   */
+  async leave(chunks: readonly number[]): Promise<void> {
+    const [first, last] = [chunks[0], chunks.at(-1)];
+    if (first === undefined || last === undefined) return;
+    for (const chunk of chunks) this.#states[chunk] = LEAVING;
+    const records = Buffer.alloc((last + 1 - first) * RECORD_BYTES);
+    for (let chunk = first; chunk <= last; chunk += 1) {
+      if (!this.has(chunk)) continue;
+      encodeRecord(this.checksum(chunk), records, (chunk - first) * RECORD_BYTES);
+    }
+    await writeFully(this.#file, records, HEADER_BYTES + first * RECORD_BYTES);
+  }
+
+  /** Ends what {@link Presence.leave} began: the chunks are absent, or present again. */
+  async left(chunks: readonly number[], outcome: "absent" | "present"): Promise<void> {
+    for (const chunk of chunks) {
+      if (this.#states[chunk] !== LEAVING) continue;
+      this.#states[chunk] = ABSENT;
+      if (outcome === "present") await this.mark(chunk, Uint32Array.of(this.checksum(chunk)));
+    }
   }
 
   async close(): Promise<void> {

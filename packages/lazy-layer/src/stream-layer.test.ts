@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import {
   existsSync,
+  linkSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -14,7 +15,13 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { AppError, digestOf, type ErrorCode } from "@soci-ts/core";
-import { type LayerLimits, type LazyLayer, openLazyLayer, streamLayer } from "./index.ts";
+import {
+  type LayerLimits,
+  type LazyLayer,
+  openLazyLayer,
+  removeCachedBytes,
+  streamLayer,
+} from "./index.ts";
 import type { StreamLayerOptions } from "./stream-layer.ts";
 import { MemoryBlob } from "./testing/memory-blob.ts";
 import { layerOfBlob, layerOfTar, makeTar, type TarLayer } from "./testing/tars.ts";
@@ -141,22 +148,25 @@ for (const kind of KINDS) {
     assert.equal(lazy.stats().requests, 1);
   });
 
-  test(`streamLayer() streams a ${kind} layer again whose files are damaged`, async (t) => {
+  const mended = kind === "zstd" ? "streams it again" : "fetches what is gone";
+  test(`streamLayer() of a ${kind} layer whose files are damaged ${mended}`, async (t) => {
     const layer = layerOfTar(TAR, kind);
     const { options } = optionsFor(layer, newDirectory(t));
     await streamLayer(options);
     const folder = join(options.directory, `sha256-${layer.descriptor.digest.slice(7)}`, "whole");
-    for (const damage of [
-      () => rmSync(join(folder, "index")),
-      () => rmSync(join(folder, "presence")),
-      () => truncateSync(join(folder, "presence"), 300),
-      () => truncateSync(join(folder, "index"), 300),
-      () => truncateSync(join(folder, "index"), 0),
-      () => writeFileSync(join(folder, "index"), Buffer.alloc(5000, 7)),
-    ]) {
+    const hasIndex = kind !== "zstd";
+    for (const [damage, isReusable] of [
+      [() => rmSync(join(folder, "index")), false],
+      [() => rmSync(join(folder, "presence")), hasIndex],
+      [() => rmSync(join(folder, "data")), true],
+      [() => truncateSync(join(folder, "presence"), 300), hasIndex],
+      [() => truncateSync(join(folder, "index"), 300), false],
+      [() => truncateSync(join(folder, "index"), 0), false],
+      [() => writeFileSync(join(folder, "index"), Buffer.alloc(5000, 7)), false],
+    ] as const) {
       damage();
       const { isReused, lazy } = await openStreamed(t, layer, options);
-      assert.equal(isReused, false);
+      assert.equal(isReused, isReusable);
       await checkWhole(lazy, TAR);
       await lazy.close();
       assert.equal((await streamLayer(options)).isReused, true);
@@ -336,4 +346,57 @@ test("two calls for one layer at once are fine", async (t) => {
   for (const { lazy } of await Promise.all(both)) await checkWhole(lazy, TAR);
   assert.ok(existsSync(options.directory));
   assert.equal((await streamLayer(options)).isReused, true);
+});
+
+test("streamLayer() keeps the index of a layer whose bytes there is no room for", async (t) => {
+  const layer = layerOfTar(TAR, "gzip");
+  const { options } = optionsFor(layer, newDirectory(t));
+  const folder = join(options.directory, `sha256-${layer.descriptor.digest.slice(7)}`, "whole");
+  const { open } = options;
+  await streamLayer({
+    ...options,
+    open: (signal) => {
+      rmSync(join(folder, "data"));
+      return open(signal);
+    },
+  });
+  assert.deepEqual(readdirSync(folder), ["index"]);
+  const again = await openStreamed(t, layer, {
+    ...options,
+    open: () => assert.fail("it is not streamed again"),
+  });
+  assert.equal(again.isReused, true);
+  assert.equal(again.lazy.stats().complete, false);
+  await checkWhole(again.lazy, TAR);
+});
+
+for (const kind of ["gzip", "none", "zstd"] as const) {
+  test(`removeCachedBytes() of a streamed ${kind} layer leaves its index`, async (t) => {
+    const layer = layerOfTar(TAR, kind);
+    const { options } = optionsFor(layer, newDirectory(t));
+    const { digest } = layer.descriptor;
+    await streamLayer(options);
+    const freedBytes = await removeCachedBytes(options.directory, digest);
+    assert.ok(freedBytes >= TAR.length, `${freedBytes}`);
+    assert.deepEqual(filesUnder(options.directory), ["whole/index"]);
+    assert.equal(await removeCachedBytes(options.directory, digest), 0);
+    const { isReused, lazy } = await openStreamed(t, layer, options);
+    assert.equal(isReused, kind !== "zstd");
+    await checkWhole(lazy, TAR);
+  });
+}
+
+test("removeCachedBytes() leaves what the kernel reads by another name, and what is being streamed", async (t) => {
+  const layer = layerOfTar(TAR, "gzip");
+  const { options } = optionsFor(layer, newDirectory(t));
+  const { digest } = layer.descriptor;
+  const folder = join(options.directory, `sha256-${digest.slice(7)}`, "whole");
+  await streamLayer(options);
+  linkSync(join(folder, "data"), join(options.directory, "second"));
+  assert.equal(await removeCachedBytes(options.directory, digest), 0);
+  assert.equal((await openStreamed(t, layer, options)).lazy.stats().complete, true);
+  rmSync(join(options.directory, "second"));
+  rmSync(join(folder, "index"));
+  assert.equal(await removeCachedBytes(options.directory, digest), 0);
+  assert.ok(existsSync(join(folder, "data")));
 });

@@ -54,7 +54,7 @@ export interface StreamLayerOptions extends IoOptions {
   readonly metrics?: Metrics;
 }
 
-/** A layer that is on the machine, wholly unless the disk is full. */
+/** A layer that is on the machine, wholly unless the disk is, or was, full. */
 export interface StreamedLayer {
   /** For `openLazyLayer`. */
   readonly index: LayerIndex;
@@ -99,7 +99,11 @@ export async function streamLayer(options: StreamLayerOptions): Promise<Streamed
     logger: options.logger ?? silentLogger,
     metrics: options.metrics ?? silentMetrics,
   };
-  const found = await findWholeLayer(folder, descriptor.digest, reporting);
+  const found = await findWholeLayer(
+    folder,
+    { layerDigest: descriptor.digest, compression },
+    reporting,
+  );
   if (found !== undefined) {
     verifySame(`layer ${descriptor.digest} uncompressed`, options.diffId, found.diffId);
     return streamed(options, compression, found.index, true);
@@ -159,6 +163,8 @@ async function intoFile(
       reason: failure.message,
     });
     await removeUnlessWhole(folder);
+    // Without the bytes: the next call need not read the layer again, which a disk that stays full would make it do at each.
+    await writeWholeIndex(join(folder, INDEX_FILE), options.diffId, own).catch(() => {}); // then it does
     return own;
   }
 }

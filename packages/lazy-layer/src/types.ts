@@ -1,4 +1,5 @@
 import type { ByteSource, IoOptions, ReadOptions } from "@soci-ts/core";
+import type { EvictedChunks, PunchHole } from "./evict-chunks.ts";
 import type { WholeVerdict } from "./whole-verdict.ts";
 
 /** A layer's blob in a registry (or elsewhere): read at an offset, and streamed by range. */
@@ -10,6 +11,21 @@ export interface RangeBlob extends ByteSource {
   stream(start: number, end: number, options?: IoOptions): AsyncIterable<Uint8Array>;
   /** Says that bytes read before were not the blob's: the next are had from elsewhere, if there is an elsewhere. */
   distrust?(): void;
+}
+
+/** Whoever looks after the disk space that the caches of all layers take. */
+export interface CacheSpace {
+  /** Bytes have come into a cache. */
+  wrote(sizeBytes: number): void;
+  /** A write has failed because the disk is full. */
+  full(): void;
+}
+
+/** A span of which something is in the cache file. */
+export interface CachedSpan {
+  readonly span: number;
+  /** When it was last read or written, in ms since the epoch; 0: not since the layer was opened. */
+  readonly usedAtMs: number;
 }
 
 /** What a layer has done since it was opened. */
@@ -63,6 +79,18 @@ export interface LazyLayer extends ByteSource, AsyncDisposable {
   readonly verdict: WholeVerdict | undefined;
   /** Counts since opening. */
   stats(): LayerStats;
+  /** Spans of which something is in the cache file, in order. */
+  cachedSpans(): readonly CachedSpan[];
+  /**
+   * Takes a span out of the cache file; the next read fetches it again. Nothing happens to one that is being written, or if the file has a second name
+   * (the kernel reads it then without this process). Never rejects.
+   */
+  evictSpan(span: number, punchHole: PunchHole): Promise<EvictedChunks>;
+  /**
+   * Gives back what writes that failed, and evictions that were killed, have left in the cache file; looks only where that may be. Never rejects.
+   * @returns bytes of disk that this freed.
+   */
+  reclaimStrays(punchHole: PunchHole): Promise<number>;
   /** Stops what is being fetched and closes the cache. Reads in progress fail with `cancelled`. Idempotent. */
   close(): Promise<void>;
 }

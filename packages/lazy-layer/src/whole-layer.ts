@@ -13,12 +13,14 @@ export const INDEX_FILE = "index";
 const WINDOW_BYTES = 2 ** 20;
 
 /**
- * The layer in `folder` if all of it is there; undefined if it is to be streamed.
+ * The layer in `folder`, if all of it is there, or what is not (it was evicted, or has gone bad) can be fetched by its index; undefined if it
+ * is to be streamed.
+ * @param compression - the blob's: an index of the same lets it be read at an offset.
  * @throws AppError `failed_precondition` if a newer version wrote it.
  */
 export async function findWholeLayer(
   folder: string,
-  layerDigest: Digest,
+  { layerDigest, compression }: { readonly layerDigest: Digest; readonly compression: string },
   reporting: CacheReporting,
 ): Promise<Omit<WholeIndex, "hasEntries"> | undefined> {
   const found = await readIndex(join(folder, INDEX_FILE), reporting);
@@ -28,7 +30,8 @@ export async function findWholeLayer(
   const identity = cacheIdentity(layerDigest, index);
   const cache = await LayerCache.open(folder, { layerDigest, identity, map }, reporting);
   try {
-    if (!cache.isComplete) return undefined;
+    const isUsable = cache.isComplete || (found.hasEntries && index.compression === compression);
+    if (!isUsable) return undefined;
     if (found.hasEntries) return { diffId, index };
     const entries = await scanEntries(cache, map.sizeBytes);
     return entries && { diffId, index: { ...index, entries } };

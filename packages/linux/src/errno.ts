@@ -18,6 +18,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   EOPNOTSUPP: "unimplemented",
   ENOMEM: "resource_exhausted",
   EMFILE: "resource_exhausted",
+  ENOSPC: "resource_exhausted",
   E2BIG: "resource_exhausted",
   EIO: "data_loss",
   EUCLEAN: "data_loss",

@@ -23,6 +23,8 @@ export interface Libc {
   mountSetattr(fd: number, flags: number, attributes: Uint8Array): CallResult;
   /** mmap(2) of the first bytes of a file, shared, to read and write, for the life of the process; or the errno that it failed with. */
   mapShared(fd: number, sizeBytes: number): Uint8Array | number;
+  /** fallocate(2), in libuv's pool: it may wait for the disk. Answers 0 or the errno it failed with. */
+  fallocate(fd: number, mode: number, offset: number, length: number): Promise<number>;
 }
 
 type KoffiValue = string | number | null | Uint8Array;
@@ -111,6 +113,7 @@ function bindCalls(koffi: Koffi): Libc {
   const fadvise = process.func(
     "int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)",
   );
+  const fallocate = process.func("int fallocate(int fd, int mode, int64_t offset, int64_t length)");
   return {
     fadvise: (...args) =>
       new Promise((resolve, reject) => {
@@ -124,6 +127,13 @@ function bindCalls(koffi: Koffi): Libc {
       const isMapped = typeof pointer === "bigint" && pointer !== MAP_FAILED;
       return isMapped ? new Uint8Array(koffi.view(pointer, sizeBytes)) : koffi.errno();
     },
+    fallocate: (...args) =>
+      new Promise((resolve, reject) => {
+        fallocate.async(...args, (error, value) => {
+          if (error === null) resolve(value < 0 ? koffi.errno() : 0);
+          else reject(error);
+        });
+      }),
     mount: (...args) => mount(...args).errno,
     umount2: (...args) => umount2(...args).errno,
     ioctl: (fd, request, argument) =>

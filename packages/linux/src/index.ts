@@ -21,6 +21,7 @@ export { findMount, findMountOf, type MountInfo, readMountTable } from "./mount-
 export { type BindFlag, bindMount, moveMount, setPropagation } from "./mount-tree.ts";
 export { dropFilePages } from "./page-cache.ts";
 export { type KernelProbe, type ProbeFinding, probeKernel } from "./probe.ts";
+export { canPunchHoles, punchHole } from "./punch-hole.ts";
 export { erofsBackingDevices, setReadAhead } from "./read-ahead.ts";
 export { mapShared } from "./shared-memory.ts";
 export {

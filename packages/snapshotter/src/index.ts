@@ -7,6 +7,9 @@ export { type MountedImage, type MountImageOptions, mountImage } from "./mount-i
 export type { Door, JsonValue } from "./mount-record.ts";
 export type { MountStats } from "./mount-stats.ts";
 export { type HistogramCounts, LATENCY_BUCKETS } from "./node/counting-metrics.ts";
+export type { Evicted } from "./node/cache-eviction.ts";
+export type { CacheLimits } from "./node/eviction-policy.ts";
+export type { Freed, GarbageReport } from "./node/garbage.ts";
 export { idMappedMounts } from "./node/id-mapped-mounts.ts";
 export { type ImageWorkerOptions, runImageWorker } from "./node/image-worker.ts";
 export { type KeeperOptions, runKeeper } from "./node/keeper.ts";

@@ -12,6 +12,7 @@ import {
 } from "@soci-ts/core";
 import { decodeZtoc, HeaderTable, type LayerIndex } from "@soci-ts/layer-index";
 import {
+  type CacheSpace,
   type LazyLayer,
   openLazyLayer,
   type RangeBlob,
@@ -37,7 +38,12 @@ export interface SlotSource
   traffic(): SlotTraffic;
   /** Uncompressed bytes that are on the disk. */
   cachedBytes(): number;
+  /** What of them can be given up piece by piece, because it can be fetched again that way; `undefined`: nothing. */
+  readonly cache?: SlotCache | undefined;
 }
+
+/** The cache of a slot that is read by its index. */
+export type SlotCache = Pick<LazyLayer, "cachedSpans" | "evictSpan" | "reclaimStrays">;
 
 /** What reading a slot has cost since it was opened. */
 export interface SlotTraffic {
@@ -60,6 +66,8 @@ export interface OpenSlotContext {
   readonly metrics?: Metrics;
   /** Shared by the slots behind one link. */
   readonly speculator?: Speculator | undefined;
+  /** Told what caches take of the disk. */
+  readonly space?: CacheSpace | undefined;
   /** A read fails after this long; default 60,000. */
   readonly readTimeoutMs?: number | undefined;
 }
@@ -71,7 +79,7 @@ export async function openSlotData(
 ): Promise<SlotSource> {
   const { data, layerDigest: digest } = slot;
   if (data.kind === "file") return await FileSource.open(resolve(context.directory, data.path));
-  const { layers: directory, logger, metrics, speculator, readTimeoutMs } = context;
+  const { layers: directory, logger, metrics, speculator, space, readTimeoutMs } = context;
   const descriptor = { mediaType: data.mediaType, digest, size: data.sizeBytes };
   const { index, blob, headers } =
     data.kind === "lazy"
@@ -92,6 +100,7 @@ export async function openSlotData(
     blob: blob ?? context.blobs.openBlob(descriptor),
     limits: readTimeoutMs === undefined ? {} : { readTimeoutMs },
     speculator,
+    space,
     logger,
     ...(metrics === undefined ? {} : { metrics }),
   });
@@ -106,6 +115,8 @@ export async function openSlotData(
     get verdict() {
       return layer.verdict;
     },
+    // A blob of its own starts from the first byte for each span.
+    cache: blob === undefined ? layer : undefined,
     [Symbol.asyncDispose]: () => layer.close(),
   };
 }

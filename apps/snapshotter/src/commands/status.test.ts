@@ -60,7 +60,14 @@ const DOCUMENT: StatusDocument = {
       users: 2,
     },
   ],
-  cache: { layers: 2, sizeBytes: 5e6, freeBytes: 1e9 },
+  cache: {
+    layers: 2,
+    sizeBytes: 5e6,
+    freeBytes: 1e9,
+    quotaBytes: 8e6,
+    minFreeBytes: 2e9,
+    lastEviction: { time: "2026-11-22T10:18:00Z", sizeBytes: 3e6 },
+  },
   fallbacks: [
     { kind: "no_index", count: 2 },
     { kind: "door", count: 0 },

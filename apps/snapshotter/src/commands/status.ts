@@ -56,12 +56,20 @@ function facts(document: StatusDocument): (readonly [string, string])[] {
     ["root", document.root],
     ["address", document.address],
     ["door", `${door.kind}: ${door.why}`],
-    [
-      "cache",
-      `${count(cache.layers, "layer")}, ${formatBytes(cache.sizeBytes)}; ${formatBytes(cache.freeBytes)} free there`,
-    ],
+    ["cache", cacheText(cache)],
     ["fetched", `${formatBytes(bytes)} in ${count(requests, "request")} since the start`],
   ];
+}
+
+function cacheText(cache: StatusDocument["cache"]): string {
+  const { quotaBytes, minFreeBytes, lastEviction } = cache;
+  const quota = quotaBytes === 0 ? "" : ` of ${formatBytes(quotaBytes)}`;
+  const last =
+    lastEviction === undefined
+      ? ""
+      : `; last evicted ${formatBytes(lastEviction.sizeBytes)} at ${shortTime(lastEviction.time)} UTC`;
+  const free = `${formatBytes(cache.freeBytes)} free there, want ${formatBytes(minFreeBytes)}`;
+  return `${count(cache.layers, "layer")}, ${formatBytes(cache.sizeBytes)}${quota}; ${free}${last}`;
 }
 
 function imageTable({ imageReference, manifestDigest, layers }: ImageStatus): string {

@@ -24,7 +24,7 @@ function document(uptimeMs: number, fetchedBytes: number, pid = 1): StatusDocume
     processes: [],
     images: [{ imageReference: "x/y:v1", manifestDigest: layer.layerDigest, layers: [layer] }],
     mounts: [],
-    cache: { layers: 1, sizeBytes: 1, freeBytes: 1 },
+    cache: { layers: 1, sizeBytes: 1, freeBytes: 1, quotaBytes: 0, minFreeBytes: 0 },
     fallbacks: [],
     errors: [],
   };

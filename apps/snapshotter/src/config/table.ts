@@ -45,7 +45,7 @@ export interface SectionSpec {
 
 /**
  * The configuration: every key with type, default, limits and meaning. The TypeScript type, the check, `config default`, `config dump`
- * and the README's tables are all made from this. Section "" holds the keys above the first table. Times end in `_ms`.
+ * and the README's tables are all made from this. Section "" holds the keys above the first table. Times end in `_ms`, sizes in `_bytes`.
  */
 export const CONFIG_TABLE = {
   "": {
@@ -166,6 +166,23 @@ export const CONFIG_TABLE = {
         default: 5_000,
         range: [0, 3_600_000],
         doc: "Nothing is fetched while a read waits for the network, nor for this time after.",
+      },
+    },
+  },
+  cache: {
+    doc: "What the bytes of layers may take of the disk. What was not read for longest goes first, and is fetched again when it is read.",
+    keys: {
+      quota_bytes: {
+        kind: "bytes",
+        default: 0,
+        range: [0, 1_125_899_906_842_624],
+        doc: "Disk space of all layers' bytes together. What was read within the last 30 seconds stays, so it may be exceeded for a while. 0 for no quota.",
+      },
+      min_free_bytes: {
+        kind: "bytes",
+        default: 2_147_483_648,
+        range: [0, 1_125_899_906_842_624],
+        doc: "Free space of root's file system below which cached bytes go. 0 leaves it to the quota.",
       },
     },
   },

@@ -24,6 +24,7 @@ export function collectMetrics(daemon: Daemon): void {
     );
     const cacheBytes = usages.reduce((total, { sizeBytes }) => total + sizeBytes, 0);
     metrics.set("soci_snapshotter_cache_bytes", cacheBytes);
+    metrics.set("soci_snapshotter_cache_quota_bytes", config.cache.quotaBytes);
     const { bavail, bsize } = await statfs(config.root);
     metrics.set("soci_snapshotter_free_bytes", bavail * bsize);
     const stats = await layers.serverStats();

@@ -9,6 +9,7 @@ export function controlHandlers(daemon: Daemon, end: () => void): LocalHandlers 
     ping: async () => process.pid,
     status: async () => toJson(await statusDocument(daemon)),
     explain: async (subject) => toJson(await explainDocument(daemon, String(subject))),
+    gc: async (params) => toJson(await daemon.layers.collectGarbage({ all: params === "all" })),
     credential: async (params) => {
       const { registry, repository, refused } = params as unknown as CredentialQuery;
       const found = await daemon.kubelet.find(registry, repository ?? undefined, { refused });

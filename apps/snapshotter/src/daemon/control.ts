@@ -3,17 +3,29 @@ import type { JsonValue } from "@soci-ts/snapshotter";
 import { callLocal } from "@soci-ts/snapshotter/local-call";
 import { nodePaths } from "@soci-ts/snapshotter/paths";
 import type { Config } from "../config.ts";
-import type { ControlClient, ExplainDocument, StatusDocument } from "../documents.ts";
+import type {
+  ControlClient,
+  ExplainDocument,
+  GarbageDocument,
+  StatusDocument,
+} from "../documents.ts";
 
 /** How long a command waits for the daemon. */
 const CALL_TIMEOUT_MS = 30_000;
 
+/** Deleting is slow on some disks. */
+const GC_TIMEOUT_MS = 600_000;
+
 /** The control socket of the daemon that runs on a root, from outside. Only root can connect. */
 export function controlClient({ root }: Config): ControlClient {
   const { controlSocket } = nodePaths(root);
-  const call = async (method: string, params: JsonValue): Promise<unknown> => {
+  const call = async (
+    method: string,
+    params: JsonValue,
+    timeoutMs = CALL_TIMEOUT_MS,
+  ): Promise<unknown> => {
     try {
-      const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
+      const signal = AbortSignal.timeout(timeoutMs);
       return await callLocal(controlSocket, method, params, { signal });
     } catch (error) {
       throw controlError(root, AppError.from(error));
@@ -22,6 +34,8 @@ export function controlClient({ root }: Config): ControlClient {
   return {
     status: async () => (await call("status", null)) as StatusDocument,
     explain: async (subject) => (await call("explain", subject)) as ExplainDocument,
+    gc: async ({ all }) =>
+      (await call("gc", all ? "all" : "limits", GC_TIMEOUT_MS)) as GarbageDocument,
     drain: async () => (await call("drain", null)) as { readonly left: readonly string[] },
     async [Symbol.asyncDispose]() {},
   };

@@ -223,11 +223,17 @@ function mountsOf({ layers, snapshots }: Daemon): readonly MountStatus[] {
 
 async function cacheStatus(daemon: Daemon, stats: StatsByLayer): Promise<CacheStatus> {
   const { bavail, bsize } = await statfs(daemon.config.root);
+  const lastEviction = (await daemon.layers.serverStats())?.lastEviction ?? undefined;
   const usages = await Promise.all([...stats.keys()].map((it) => daemon.layers.layerUsage(it)));
   return {
     layers: stats.size,
     sizeBytes: usages.reduce((total, { sizeBytes }) => total + sizeBytes, 0),
     freeBytes: bavail * bsize,
+    ...daemon.config.cache,
+    lastEviction: lastEviction && {
+      time: new Date(lastEviction.atMs).toISOString(),
+      sizeBytes: lastEviction.sizeBytes,
+    },
   };
 }
 

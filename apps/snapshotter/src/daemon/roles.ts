@@ -29,6 +29,7 @@ export async function layerServer(session: Session, args: readonly string[]): Pr
   const client = openRegistryClient(config, logger);
   const restarts = Number(args.at(-1));
   const { mode, maxBytesPerSecond, idleMs } = config.hydrate;
+  const { quotaBytes, minFreeBytes } = config.cache;
   await serveLayers({
     root,
     openBlobs: blobsFrom(client),
@@ -36,6 +37,7 @@ export async function layerServer(session: Session, args: readonly string[]): Pr
     hydrate: { isOn: mode === "on", maxBytesPerSecond, idleMs },
     restarts,
     resend: config.mount.resend,
+    cacheLimits: { quotaBytes, minFreeBytes },
     logger,
   });
 }

@@ -9,11 +9,11 @@ import {
   type Metrics,
   type ReadOptions,
 } from "@soci-ts/core";
-import { type HydratedLayer, Speculator, type WholeVerdict } from "@soci-ts/lazy-layer";
+import { type CacheSpace, type HydratedLayer, Speculator, type WholeVerdict } from "@soci-ts/lazy-layer";
 import type { LayerSlot, LayerSlots } from "../layer-file-system.ts";
 import { readSealedImage } from "../metadata-images.ts";
 import type { JsonValue, SlotRecord } from "../mount-record.ts";
-import { openSlotData, type SlotSource } from "../open-slot.ts";
+import { openSlotData, type SlotCache, type SlotSource } from "../open-slot.ts";
 import type { NodePaths } from "./node-paths.ts";
 import {
   NO_STATS,
@@ -35,6 +35,15 @@ export interface DiskSlotsOptions {
   readonly readTimeoutMs: number;
   /** A layer that nobody has asked for is closed after this time; opening it again costs some milliseconds. Default 60,000. */
   readonly idleMs?: number | undefined;
+  /** Told what caches take of the disk. */
+  readonly space?: CacheSpace | undefined;
+}
+
+/** The cache of an open layer. */
+export interface OpenCache {
+  readonly cache: SlotCache;
+  /** When the layer was last read, in ms since the epoch; 0: never. */
+  readonly usedAtMs: number;
 }
 
 const DEFAULT_IDLE_MS = 60_000;
@@ -49,7 +58,10 @@ interface OpenSlot {
   lastError: SlotStats["lastError"];
   /** Reads, and whoever else needs it open. */
   users: number;
+  /** When it was last asked for. */
   usedAtMs: number;
+  /** When it was last read. */
+  readAtMs: number;
 }
 
 /**
@@ -66,6 +78,8 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   readonly #opening = new Map<number, Promise<LayerSlot | undefined>>();
   /** Layers that are to be deleted: numbers are never used again. */
   readonly #leaving = new Set<number>();
+  /** What goes on while some layers must stay closed. */
+  #closedWork: Promise<unknown> = Promise.resolve();
 
   constructor(options: DiskSlotsOptions) {
     this.#options = options;
@@ -105,6 +119,31 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
         open.users -= 1;
       },
     };
+  }
+
+  /** Caches of open layers that can be given up piece by piece. */
+  openCaches(): readonly OpenCache[] {
+    return [...this.#open.values()].flatMap(({ source: { cache }, readAtMs: usedAtMs }) =>
+      cache === undefined ? [] : [{ cache, usedAtMs }],
+    );
+  }
+
+  /** The cache of a layer, which is opened if need be; `undefined` if there is none, or it can only be given up as a whole. */
+  async openCache(slot: number): Promise<OpenCache | undefined> {
+    await this.get(slot);
+    const open = this.#open.get(slot);
+    const cache = open?.source.cache;
+    return open && cache && { cache, usedAtMs: open.readAtMs };
+  }
+
+  /**
+   * Runs `work` while layers are closed: what asks for a layer meanwhile waits. @returns `undefined`, and nothing was run, if one of them is open.
+   */
+  async whileClosed<T>(layers: readonly number[], work: () => Promise<T>): Promise<T | undefined> {
+    if (layers.some((slot) => this.#open.has(slot) || this.#opening.has(slot))) return undefined;
+    const working = work();
+    this.#closedWork = working.catch(() => {}); // it is thrown here
+    return await working;
   }
 
   /** Closes a layer that is to be deleted. Reads that still come for it open it again, if it is there. */
@@ -164,6 +203,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   }
 
   async #read(slot: number): Promise<LayerSlot | undefined> {
+    await this.#closedWork;
     try {
       return await this.#openRecorded(slot, (await readNodeSlot(this.#directory(slot))).record);
     } catch (error) {
@@ -174,7 +214,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   }
 
   async #openRecorded(slot: number, record: SlotRecord): Promise<LayerSlot> {
-    const { paths, openBlobs, metrics, readTimeoutMs } = this.#options;
+    const { paths, openBlobs, metrics, readTimeoutMs, space } = this.#options;
     const directory = this.#directory(slot);
     const logger = this.#options.logger.child({ slot });
     const sources = async (): Promise<readonly JsonValue[]> =>
@@ -185,6 +225,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       blobs: sourceBlobs({ sources, openBlobs, logger }),
       readTimeoutMs,
       speculator: this.speculator,
+      space,
       logger,
       metrics,
     });
@@ -193,9 +234,9 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       const before = await readSlotStats(directory);
       const { layerDigest: digest, deviceSlots } = record;
       const layer = { digest, data: this.#counted(slot, source), image, deviceSlots };
-      const { lastError } = before;
-      const usedAtMs = Date.now();
-      this.#open.set(slot, { layer, source, before, written: "", lastError, users: 0, usedAtMs });
+      const { lastError, usedAtMs: readAtMs } = before;
+      const use = { users: 0, usedAtMs: Date.now(), readAtMs };
+      this.#open.set(slot, { layer, source, before, written: "", lastError, ...use });
       return layer;
     } catch (error) {
       await source[Symbol.asyncDispose]();
@@ -213,6 +254,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       const open = this.#open.get(slot);
       if (open === undefined) return await source.readAt(offset, length, options);
       open.users += 1;
+      open.readAtMs = Date.now();
       try {
         return await source.readAt(offset, length, options);
       } catch (error) {
@@ -237,7 +279,7 @@ function slotError(slot: number, error: unknown): AppError {
   return new AppError(code, `Cannot open layer ${slot}: ${cause.message}`, { cause });
 }
 
-function statsOf({ source, before, lastError }: OpenSlot): SlotStats {
+function statsOf({ source, before, lastError, readAtMs: usedAtMs }: OpenSlot): SlotStats {
   const { requests, bytesFetched, bytesRead } = source.traffic();
   return {
     ...NO_STATS,
@@ -248,6 +290,7 @@ function statsOf({ source, before, lastError }: OpenSlot): SlotStats {
     isComplete: source.isComplete(),
     sizeBytes: source.size,
     verdict: source.verdict,
+    usedAtMs,
     lastError,
   };
 }

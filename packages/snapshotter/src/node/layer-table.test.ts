@@ -142,4 +142,36 @@ describe("LayerTable", () => {
       table.remove(second);
       assert.equal(table.findUse(USE), undefined);
     }));
+
+  it("forgets uses that nobody asked for in 30 days, and lets those of earlier versions begin to age", () =>
+    tabled((open, path) => {
+      const table = open();
+      const layer = added(table, "one");
+      const other: LayerUse = { ...USE, repository: "example.org/other" };
+      table.note(USE, { layer, story: STORY });
+      assert.deepEqual(table.findUse(USE), { layer, story: STORY }, "the time is not told");
+      {
+        using database = openDatabase(path, { migrations: ["SELECT 1"] });
+        database
+          .prepare("INSERT INTO use VALUES (?, ?, ?, ?, ?, ?)")
+          .run(
+            other.repository,
+            other.manifestDigest,
+            other.chainId,
+            "any",
+            layer,
+            JSON.stringify(STORY),
+          );
+      }
+      assert.deepEqual([...table.digests()], [BLOB]);
+      const day = 86_400_000;
+      assert.equal(table.forgetOldUses(Date.now() + day), 0);
+      assert.equal(table.forgetOldUses(Date.now() + 29 * day), 0);
+      assert.equal(table.forgetOldUses(Date.now() + 30.5 * day), 1);
+      assert.equal(table.findUse(USE), undefined);
+      // It was first looked at after a day.
+      assert.deepEqual(table.findUse(other), { layer, story: STORY });
+      assert.equal(table.forgetOldUses(Date.now() + 29 * day), 0, "it was asked for");
+      assert.equal(table.forgetOldUses(Date.now() + 32 * day), 1);
+    }));
 });

@@ -14,6 +14,15 @@ export interface LayerUse {
   readonly policy: string;
 }
 
+/** A use that nothing asked for in this time is forgotten. */
+const USE_MEMORY_MS = 30 * 86_400_000;
+
+/** Times of uses are kept no more exactly than this: asking for a layer does not write each time. */
+const USE_GRAIN_MS = 86_400_000;
+
+/** A story as it is kept, with the time when it was last asked for; those of earlier versions have none. */
+type KeptStory = LayerStory & { readonly notedAtMs?: number };
+
 /** A layer of this node. */
 export interface KnownLayer {
   readonly layer: number;
@@ -99,7 +108,7 @@ export class LayerTable implements Disposable {
         use.chainId,
         use.policy,
         layer,
-        JSON.stringify(story),
+        JSON.stringify({ ...story, notedAtMs: Date.now() } satisfies KeptStory),
       );
   }
 
@@ -110,7 +119,36 @@ export class LayerTable implements Disposable {
         "SELECT layer, story FROM use WHERE repository = ? AND manifest = ? AND chain = ? AND policy = ?",
       )
       .get(use.repository, use.manifestDigest, use.chainId, use.policy);
-    return row && { layer: row.layer, story: JSON.parse(row.story) as LayerStory };
+    if (row === undefined) return undefined;
+    const { notedAtMs = 0, ...story } = JSON.parse(row.story) as KeptStory;
+    const known = { layer: row.layer, story };
+    if (Date.now() - notedAtMs > USE_GRAIN_MS) this.note(use, known);
+    return known;
+  }
+
+  /** Forgets what nobody has asked for in 30 days, and what is of no layer. @returns how many records went. */
+  forgetOldUses(nowMs: number = Date.now()): number {
+    return this.#database.transaction(() => {
+      // Those of earlier versions begin to age now.
+      this.#database
+        .prepare(
+          "UPDATE use SET story = json_set(story, '$.notedAtMs', ?) WHERE json_extract(story, '$.notedAtMs') IS NULL",
+        )
+        .run(nowMs);
+      return this.#database
+        .prepare(
+          "DELETE FROM use WHERE json_extract(story, '$.notedAtMs') < ? OR layer NOT IN (SELECT id FROM layer)",
+        )
+        .run(nowMs - USE_MEMORY_MS).changes;
+    });
+  }
+
+  /** Blobs that there are layers of. */
+  digests(): ReadonlySet<Digest> {
+    const rows = this.#database
+      .prepare<{ digest: Digest }>("SELECT DISTINCT digest FROM layer WHERE digest <> ''")
+      .all();
+    return new Set(rows.map(({ digest }) => digest));
   }
 
   /** Whether there is a layer of this number, and it counts. */

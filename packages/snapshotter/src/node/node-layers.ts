@@ -5,6 +5,8 @@ import type { LayerOutcome, LayerRequest, NodeLayers, Usage } from "../contract/
 import type { Door } from "../mount-record.ts";
 import type { ServerCommand } from "../server-process.ts";
 import { HeldFiles } from "./held-files.ts";
+import { allocatedBelow } from "./evictable-layers.ts";
+import { type Freed, type GarbageReport, removeTemporaries } from "./garbage.ts";
 import { ImageJobs } from "./image-jobs.ts";
 import { runningKeeper } from "./keeper.ts";
 import { layerFiles } from "./layer-files.ts";
@@ -12,7 +14,13 @@ import { type LayerMounter, type LayerMountPoint, LayerMounts } from "./layer-mo
 import { localLayer } from "./local-data.ts";
 import { type NodePaths, nodePaths } from "./node-paths.ts";
 import { PlacedLayers } from "./placed-layers.ts";
-import { closeServedLayer, layerStats, type ServerStats, serverStats } from "./server-stats.ts";
+import {
+  closeServedLayer,
+  evictServedLayers,
+  layerStats,
+  type ServerStats,
+  serverStats,
+} from "./server-stats.ts";
 import type { SlotStats } from "./slot-files.ts";
 import { ensureKeeper, stopKeeper } from "./start-keeper.ts";
 
@@ -126,6 +134,19 @@ export class LazyNodeLayers implements NodeLayers {
     return { sizeBytes, inodes };
   }
 
+  /**
+   * Frees disk space: layers that no snapshot needs, what belongs to no layer, and cached bytes beyond the limits; `all`: all cached bytes that nobody
+   * has read lately. Waits for what is being tidied. @throws AppError if the disk can't be read.
+   */
+  collectGarbage(options: { readonly all: boolean }): Promise<GarbageReport> {
+    const collecting = this.#tidying.then(() => this.#collect(options));
+    this.#tidying = collecting.then(
+      () => {},
+      () => {}, // the caller is told
+    );
+    return collecting;
+  }
+
   /** Layers that are mounted now. */
   get mounted(): readonly number[] {
     return this.#mounts.mounted;
@@ -209,6 +230,40 @@ export class LazyNodeLayers implements NodeLayers {
     await ensureKeeper(this.#paths, this.#options.keeper);
   }
 
+  async #collect({ all }: { readonly all: boolean }): Promise<GarbageReport> {
+    const notes: string[] = [];
+    const layers = await this.#countFreed(() => this.#removeUnneeded());
+    const orphans = await this.#removeOrphanFiles(notes);
+    const temporaries = await removeTemporaries(this.#paths);
+    const records = this.#placed.forgetOldUses();
+    const evicted = await evictServedLayers(this.#paths, { all }).catch((error: unknown) => {
+      notes.push(`nothing was evicted: ${AppError.from(error).message}`);
+      return undefined;
+    });
+    return { layers, orphans, temporaries, records, evicted, notes };
+  }
+
+  /** Layers that `work` removes, by what their files took. */
+  async #countFreed(work: () => Promise<void>): Promise<Freed> {
+    const size = async (): Promise<number> =>
+      (await allocatedBelow(this.#paths.slots)) + (await allocatedBelow(this.#paths.store));
+    const before = { count: this.#placed.all().length, sizeBytes: await size() };
+    await work();
+    return {
+      count: before.count - this.#placed.all().length,
+      // Others may have written meanwhile.
+      sizeBytes: Math.max(0, before.sizeBytes - (await size())),
+    };
+  }
+
+  async #removeOrphanFiles(notes: string[]): Promise<Freed> {
+    if (this.#jobs.running > 0) {
+      notes.push("caches of no layer were left alone: an image is being made ready");
+      return { count: 0, sizeBytes: 0 };
+    }
+    return await this.#whileNoJobBegins(() => this.#placed.removeOrphanFiles());
+  }
+
   async #removeUnneeded(): Promise<void> {
     const referenced = this.#referenced?.();
     if (referenced === undefined) return;
@@ -224,10 +279,18 @@ export class LazyNodeLayers implements NodeLayers {
   }
 
   async #remove(layer: number): Promise<void> {
-    const removal = this.#placed.remove(layer, (it) => closeServedLayer(this.#paths, it));
-    this.#removal = removal.catch(() => {}); // thrown below
+    const close = (it: number): Promise<void> => closeServedLayer(this.#paths, it);
+    await this.#whileNoJobBegins(() => this.#placed.remove(layer, close));
+  }
+
+  async #whileNoJobBegins<T>(work: () => Promise<T>): Promise<T> {
+    const removal = work();
+    this.#removal = removal.then(
+      () => {},
+      () => {}, // thrown below
+    );
     try {
-      await removal;
+      return await removal;
     } finally {
       this.#removal = undefined;
     }

@@ -1,8 +1,10 @@
 import { open, readdir, rm } from "node:fs/promises";
+import { basename } from "node:path";
 import { AppError, type Logger, Semaphore, SingleFlight } from "@soci-ts/core";
 import { parseReference, type RepositoryName } from "@soci-ts/oci";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
 import type { JsonValue, SlotRecord } from "../mount-record.ts";
+import { type Freed, removeOrphans } from "./garbage.ts";
 import type { LayerReport, WorkedLayer } from "./image-job.ts";
 import { cacheDirectory } from "./layer-files.ts";
 import { LayerTable, type LayerUse } from "./layer-table.ts";
@@ -121,6 +123,19 @@ export class PlacedLayers implements Disposable {
     const known = new Set(this.all());
     const names = await readdir(this.#options.paths.slots);
     return names.map(Number).filter((it) => Number.isSafeInteger(it) && !known.has(it));
+  }
+
+  /** Forgets for what layers were made that nobody asks for any more. @returns how many records went. */
+  forgetOldUses(): number {
+    return this.#table.forgetOldUses();
+  }
+
+  /** Deletes what is on the disk of no layer; no job may run. */
+  async removeOrphanFiles(): Promise<Freed> {
+    const { paths } = this.#options;
+    const folders = [...this.#table.digests()].map((it) => basename(cacheDirectory(paths, it)));
+    const known = new Set(folders);
+    return await removeOrphans(paths, (folder) => known.has(folder));
   }
 
   [Symbol.dispose](): void {

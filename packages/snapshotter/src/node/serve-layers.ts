@@ -12,8 +12,12 @@ import {
 import { LayerFileSystem } from "../layer-file-system.ts";
 import type { JsonValue } from "../mount-record.ts";
 import { SpentPages } from "../spent-pages.ts";
+import { boundLog } from "./bound-log.ts";
+import { CacheEviction } from "./cache-eviction.ts";
 import { CountingMetrics } from "./counting-metrics.ts";
 import { DiskSlots } from "./disk-slots.ts";
+import { EvictableLayers } from "./evictable-layers.ts";
+import type { CacheLimits } from "./eviction-policy.ts";
 import { type HydrationSettings, slotHydrator } from "./hydrate-slots.ts";
 import { openJournalFile } from "./journal-file.ts";
 import { serveLocalCalls } from "./local-call.ts";
@@ -38,6 +42,10 @@ export interface ServeLayersOptions {
   readonly predecessor?: PredecessorEnd;
   /** `off`: does not ask the kernel to send requests again, on a new connection; the journal alone has them. Default `auto`. */
   readonly resend?: "auto" | "off";
+  /** What layer caches may take of the disk. */
+  readonly cacheLimits: CacheLimits;
+  /** What was read within this time is not evicted; default 30,000. */
+  readonly recentMs?: number | undefined;
   readonly logger: Logger;
 }
 
@@ -84,6 +92,17 @@ async function serve(options: ServeLayersOptions, journaled: Journaled): Promise
     logger,
     metrics,
     readTimeoutMs: readDeadlineMs,
+    space: {
+      wrote: (sizeBytes) => eviction.wrote(sizeBytes),
+      full: () => eviction.full(),
+    },
+  });
+  const eviction = new CacheEviction({
+    ground: new EvictableLayers(paths, slots),
+    limits: options.cacheLimits,
+    logger,
+    metrics,
+    recentMs: options.recentMs,
   });
   const negotiated = readNegotiated(paths);
   const journal = openJournal(options, paths);
@@ -110,6 +129,7 @@ async function serve(options: ServeLayersOptions, journaled: Journaled): Promise
         fuseMessages: session.messages,
         counters: metrics.counts(),
         histograms: metrics.histograms() as unknown as JsonValue,
+        lastEviction: eviction.last ?? null,
         slots: [...slots.stats()].map(([slot, stats]) => ({
           slot,
           ...stats,
@@ -119,18 +139,28 @@ async function serve(options: ServeLayersOptions, journaled: Journaled): Promise
         await slots.close(Number(params));
         return null;
       },
+      evict: async (params) => ({ ...(await eviction.evictNow({ all: params === "all" })) }),
     },
     logger,
   );
   const ended = new AbortController();
-  const tidying = keepTidy(slots, logger, ended.signal);
-  const hydrator = slotHydrator({ ...hydrate, paths, slots, logger, metrics });
+  const tidying = keepTidy({ slots, eviction, logger, paths }, ended.signal);
+  const mayFetch = (): boolean => eviction.hasRoom();
+  const hydrator = slotHydrator({ ...hydrate, mayFetch, paths, slots, logger, metrics });
   const hydrating = hydrator.run(ended.signal);
   // A server that takes over has better things to do.
   if (negotiated === undefined) void warmUp(paths, ended.signal, logger);
   await session.run();
   ended.abort();
   await Promise.all([tidying, hydrating]);
+  await eviction.close();
+}
+
+interface Tidied {
+  readonly slots: DiskSlots;
+  readonly eviction: CacheEviction;
+  readonly logger: Logger;
+  readonly paths: NodePaths;
 }
 
 async function warmUp(paths: NodePaths, signal: AbortSignal, logger: Logger): Promise<void> {
@@ -142,11 +172,15 @@ async function warmUp(paths: NodePaths, signal: AbortSignal, logger: Logger): Pr
 }
 
 /** Tidies now and then, and once more at the end. Never rejects: a disk that is full now may not be later. */
-async function keepTidy(slots: DiskSlots, logger: Logger, ended: AbortSignal): Promise<void> {
+async function keepTidy(tidied: Tidied, ended: AbortSignal): Promise<void> {
+  const { slots, eviction, logger, paths } = tidied;
   for (;;) {
     const isLast = ended.aborted;
     try {
       await slots.tidy();
+      await boundLog(paths.keeperLog);
+      // Not waited for: figures are written down while it goes on.
+      if (!isLast) void eviction.look();
     } catch (error) {
       logger.error("layers not tidied", { error: AppError.from(error).message });
     }

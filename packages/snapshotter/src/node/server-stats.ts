@@ -1,6 +1,7 @@
 import type { IoOptions } from "@soci-ts/core";
 import type { JsonValue } from "../mount-record.ts";
 import type { HistogramCounts } from "./counting-metrics.ts";
+import type { Evicted } from "./cache-eviction.ts";
 import { callLocal } from "./local-call.ts";
 import type { NodePaths } from "./node-paths.ts";
 import { readSlotStats, type SlotStats, slotDirectory } from "./slot-files.ts";
@@ -17,6 +18,8 @@ export interface ServerStats {
   readonly counters: Readonly<Record<string, number>>;
   /** The process's histograms; absent from a server of an older version. */
   readonly histograms?: readonly HistogramCounts[];
+  /** When something was last evicted, and how much; null: nothing since the process started. */
+  readonly lastEviction: { readonly atMs: number; readonly sizeBytes: number } | null;
   /** Layers that it has open. */
   readonly slots: readonly (SlotStats & { readonly slot: number })[];
 }
@@ -34,13 +37,26 @@ export async function closeServedLayer(paths: NodePaths, layer: number): Promise
   await callServer(paths, "close", layer).catch(() => {}); // see above
 }
 
+/** Deleting is slow on some disks. */
+const EVICT_TIMEOUT_MS = 600_000;
+
+/** Brings caches down to their limits now; `all`: gives up everything that nobody has read lately. @throws AppError `unavailable`. */
+export async function evictServedLayers(
+  paths: NodePaths,
+  { all }: { readonly all: boolean },
+): Promise<Evicted> {
+  const how = all ? "all" : "limits";
+  return (await callServer(paths, "evict", how, {}, EVICT_TIMEOUT_MS)) as unknown as Evicted;
+}
+
 async function callServer(
   paths: NodePaths,
-  method: "stats" | "close",
+  method: "stats" | "close" | "evict",
   params: JsonValue,
   { signal }: IoOptions = {},
+  timeoutMs = ANSWER_TIMEOUT_MS,
 ): Promise<JsonValue> {
-  const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  const timeout = AbortSignal.timeout(timeoutMs);
   const either = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
   return await callLocal(paths.layersSocket, method, params, { signal: either });
 }

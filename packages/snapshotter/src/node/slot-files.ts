@@ -111,6 +111,8 @@ export interface SlotStats {
   readonly sizeBytes: number;
   /** Whether all bytes are what the image's config says; absent if that is not to be found out. */
   readonly verdict?: WholeVerdict | undefined;
+  /** When it was last read, in ms since the epoch; 0: never. */
+  readonly usedAtMs: number;
   /** The last failure, and when it was (ms since the epoch). */
   readonly lastError?: { readonly message: string; readonly atMs: number } | undefined;
 }
@@ -123,6 +125,7 @@ export const NO_STATS: SlotStats = {
   cachedBytes: 0,
   isComplete: false,
   sizeBytes: 0,
+  usedAtMs: 0,
 };
 
 /** What the layer server last wrote down; nothing yet: zeros. Figures for people, so damage is no failure. */

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, statSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { AppError, delay, type IoOptions } from "@soci-ts/core";
 import { processState } from "../process-identity.ts";
 import type { ServerCommand } from "../server-process.ts";
+import { boundLog } from "./bound-log.ts";
 import { clearStaleMounts, runningKeeper } from "./keeper.ts";
 import type { NodePaths } from "./node-paths.ts";
 import { serverStats } from "./server-stats.ts";
@@ -13,9 +14,6 @@ const POLL_MS = 20;
 
 /** A keeper that ended at once may have found another one that has only just started. */
 const OTHER_KEEPER_MS = 3000;
-
-/** A log that has grown beyond this is begun anew. */
-const MAX_LOG_BYTES = 16 * 2 ** 20;
 
 /**
  * Sees to it that a keeper runs and its layer server answers. One that is there already, systemd's or an earlier daemon's, is used
@@ -28,6 +26,7 @@ export async function ensureKeeper(
   options: IoOptions = {},
 ): Promise<void> {
   const isThere = (await runningKeeper(paths)) !== undefined;
+  if (!isThere) await boundLog(paths.keeperLog).catch(() => {}); // it is bounded by the layer server, too
   const child = isThere ? undefined : startDetached(paths, command);
   let deadline = Date.now() + START_TIMEOUT_MS;
   child?.once("exit", () => {
@@ -48,7 +47,7 @@ export async function ensureKeeper(
 /** In a session of its own, so that nothing that ends the daemon ends it. */
 function startDetached(paths: NodePaths, { argv, environment }: ServerCommand): ChildProcess {
   const [program, ...args] = argv;
-  const log = openSync(paths.keeperLog, logFlags(paths.keeperLog), 0o600);
+  const log = openSync(paths.keeperLog, "a", 0o600);
   try {
     const child = spawn(program, args, {
       cwd: "/",
@@ -62,11 +61,6 @@ function startDetached(paths: NodePaths, { argv, environment }: ServerCommand): 
   } finally {
     closeSync(log);
   }
-}
-
-function logFlags(path: string): string {
-  const sizeBytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  return sizeBytes > MAX_LOG_BYTES ? "w" : "a";
 }
 
 function keeperError(paths: NodePaths, cause: unknown): AppError {

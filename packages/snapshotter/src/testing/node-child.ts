@@ -31,7 +31,12 @@ const logger: Logger = {
 
 const [role = "", root = "", door = "", requests = "[]"] = process.argv.slice(2);
 const roles: Readonly<Record<string, () => Promise<void>>> = {
-  keeper: () => runKeeper({ root, server: nodeCommand("serve-layers", root), logger }),
+  keeper: () =>
+    runKeeper({
+      root,
+      server: nodeCommand("serve-layers", root, ...process.argv.slice(4)),
+      logger,
+    }),
   "serve-layers": serve,
   "image-worker": work,
   "mount-helper": runMountHelper,
@@ -40,7 +45,7 @@ const roles: Readonly<Record<string, () => Promise<void>>> = {
 await roles[role]?.();
 
 async function serve(): Promise<void> {
-  const { resend = "auto", poison, ffi, hydrate } = readServerSettings(root);
+  const { resend = "auto", poison, ffi, hydrate, cache } = readServerSettings(root);
   if (ffi === "none") withholdFfi();
   process.on("SIGUSR2", hang);
   const client = new RegistryClient({ plainHttp: true });
@@ -53,8 +58,10 @@ async function serve(): Promise<void> {
     },
     readDeadlineMs: 20_000,
     hydrate: { isOn: hydrate !== undefined, maxBytesPerSecond: hydrate ?? 0, idleMs: 100 },
-    restarts: Number(door),
+    restarts: Number(process.argv.at(-1)),
     resend,
+    cacheLimits: { quotaBytes: 0, minFreeBytes: 0 },
+    ...cache,
     logger,
   });
 }

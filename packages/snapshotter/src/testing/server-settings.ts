@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import type { ServeLayersOptions } from "../node/serve-layers.ts";
 
 /** How a test's layer server differs from others. */
 export interface ServerSettings {
@@ -10,6 +11,8 @@ export interface ServerSettings {
   readonly poison?: string;
   /** Bytes a second that it hydrates with; without, it does not. */
   readonly hydrate?: number;
+  /** Limits of the layer caches; without, there are none. */
+  readonly cache?: Partial<Pick<ServeLayersOptions, "cacheLimits" | "recentMs">>;
   /** `none`: as where koffi can't be loaded. */
   readonly ffi?: "none";
 }
