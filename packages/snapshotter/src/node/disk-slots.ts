@@ -50,6 +50,8 @@ interface OpenSlot {
   /** Reads, and whoever else needs it open. */
   users: number;
   usedAtMs: number;
+  /** True if the disk knows that something has been read. */
+  isNoted: boolean;
 }
 
 /**
@@ -92,8 +94,6 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       throw new AppError("not_found", `Cannot open layer ${slot}: it is not there any more`);
     }
     const { source } = open;
-    // From now on it is known on the disk that the layer is in use, whoever is killed.
-    await this.#writeStats(slot, open);
     open.users += 1;
     return {
       fetchAbsent: () => source.fetchAbsent(),
@@ -137,6 +137,16 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       const isIdle = open.users === 0 && Date.now() - open.usedAtMs > this.#idleMs;
       if (isIdle && this.#open.get(slot) === open) await this.#close(slot);
     }
+  }
+
+  /** The first read is known on the disk at once: from then on the layer is one that is in use, whoever is killed. */
+  #noteRead(slot: number, open: OpenSlot): void {
+    open.isNoted = true;
+    this.#writeStats(slot, open).catch((error: unknown) => {
+      open.isNoted = false;
+      const { message } = AppError.from(error);
+      this.#options.logger.warn("figures of a layer not written", { slot, error: message });
+    });
   }
 
   async #writeStats(slot: number, open: OpenSlot): Promise<void> {
@@ -195,7 +205,9 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       const layer = { digest, data: this.#counted(slot, source), image, deviceSlots };
       const { lastError } = before;
       const usedAtMs = Date.now();
-      this.#open.set(slot, { layer, source, before, written: "", lastError, users: 0, usedAtMs });
+      const isNoted = before.bytesRead > 0;
+      const state = { written: "", lastError, users: 0, usedAtMs, isNoted };
+      this.#open.set(slot, { layer, source, before, ...state });
       return layer;
     } catch (error) {
       await source[Symbol.asyncDispose]();
@@ -224,6 +236,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
         throw error;
       } finally {
         open.users -= 1;
+        if (!open.isNoted) this.#noteRead(slot, open);
       }
     };
     return { size: source.size, readAt };
@@ -247,7 +260,7 @@ function statsOf({ source, before, lastError }: OpenSlot): SlotStats {
     cachedBytes: source.cachedBytes(),
     isComplete: source.isComplete(),
     sizeBytes: source.size,
-    verdict: source.verdict,
+    ...(source.verdict === undefined ? {} : { verdict: source.verdict }),
     lastError,
   };
 }
