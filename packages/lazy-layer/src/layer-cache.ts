@@ -26,8 +26,8 @@ const BLOCK_BYTES = 512;
 /** Reads up to this length are answered from recently read chunks; longer ones come from those who read in order. */
 const SMALL_BYTES = 16_384;
 
-/** Chunks whose checksums are made without a break: a mebibyte, half a millisecond. What is present is answered in between. */
-const CHUNKS_AT_ONCE = 16;
+/** Chunks whose checksums are made without a break: half a mebibyte. What is present is answered in between. */
+const CHUNKS_AT_ONCE = 8;
 
 interface Files {
   readonly data: FileHandle;

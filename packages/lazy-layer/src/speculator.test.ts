@@ -24,3 +24,17 @@ it("Speculator guesses when nothing waits, and one thing at a time", async () =>
   speculator.demandEnds(guess("second"));
   assert.deepEqual(started, ["first", "second"]);
 });
+
+it("Speculator tells for how long no read has waited", () => {
+  let now = 100;
+  const speculator = new Speculator(() => now);
+  assert.equal(speculator.quietMs, Number.POSITIVE_INFINITY);
+  speculator.demandBegins();
+  speculator.demandBegins();
+  now = 150;
+  speculator.demandEnds(() => undefined);
+  assert.equal(speculator.quietMs, 0);
+  speculator.demandEnds(() => undefined);
+  now = 170;
+  assert.equal(speculator.quietMs, 20);
+});

@@ -100,6 +100,10 @@ require = "bound"
   it("refuses values that are no tables, single trust entries, and text that is no TOML", () => {
     assert.match(faultsOf("mount = 5")[0]!, /mount is 5, want a table/);
     assert.match(
+      faultsOf('[hydrate]\nmax_bytes_per_second = "20 MiB"')[0]!,
+      /max_bytes_per_second is "20 MiB", want a whole number of bytes from 1024 to/,
+    );
+    assert.match(
       faultsOf('[trust]\nrequire = "any"')[0]!,
       /c\.toml:1: trust is a single value, want \[\[trust\]\]/,
     );

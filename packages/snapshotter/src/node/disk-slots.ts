@@ -62,6 +62,8 @@ interface OpenSlot {
   usedAtMs: number;
   /** When it was last read. */
   readAtMs: number;
+  /** True if the disk knows that something has been read. */
+  isNoted: boolean;
 }
 
 /**
@@ -106,8 +108,6 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       throw new AppError("not_found", `Cannot open layer ${slot}: it is not there any more`);
     }
     const { source } = open;
-    // From now on it is known on the disk that the layer is in use, whoever is killed.
-    await this.#writeStats(slot, open);
     open.users += 1;
     return {
       fetchAbsent: () => source.fetchAbsent(),
@@ -178,6 +178,16 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     }
   }
 
+  /** The first read is known on the disk at once: from then on the layer is one that is in use, whoever is killed. */
+  #noteRead(slot: number, open: OpenSlot): void {
+    open.isNoted = true;
+    this.#writeStats(slot, open).catch((error: unknown) => {
+      open.isNoted = false;
+      const { message } = AppError.from(error);
+      this.#options.logger.warn("figures of a layer not written", { slot, error: message });
+    });
+  }
+
   async #writeStats(slot: number, open: OpenSlot): Promise<void> {
     const stats = statsOf(open);
     const text = JSON.stringify(stats);
@@ -235,7 +245,8 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       const { layerDigest: digest, deviceSlots } = record;
       const layer = { digest, data: this.#counted(slot, source), image, deviceSlots };
       const { lastError, usedAtMs: readAtMs } = before;
-      const use = { users: 0, usedAtMs: Date.now(), readAtMs };
+      const isNoted = before.bytesRead > 0;
+      const use = { users: 0, usedAtMs: Date.now(), readAtMs, isNoted };
       this.#open.set(slot, { layer, source, before, written: "", lastError, ...use });
       return layer;
     } catch (error) {
@@ -266,6 +277,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
         throw error;
       } finally {
         open.users -= 1;
+        if (!open.isNoted) this.#noteRead(slot, open);
       }
     };
     return { size: source.size, readAt };
@@ -289,7 +301,7 @@ function statsOf({ source, before, lastError, readAtMs: usedAtMs }: OpenSlot): S
     cachedBytes: source.cachedBytes(),
     isComplete: source.isComplete(),
     sizeBytes: source.size,
-    verdict: source.verdict,
+    ...(source.verdict === undefined ? {} : { verdict: source.verdict }),
     usedAtMs,
     lastError,
   };

@@ -79,6 +79,12 @@ function statsIn(all: Awaited<ReturnType<LazyNodeLayers["layerStats"]>>, layer: 
   return stats;
 }
 
+/** Bytes that a request asks for. */
+function lengthOf(range: string | undefined): number {
+  const [, first, last] = /bytes=(\d+)-(\d+)/.exec(range ?? "") ?? [];
+  return first === undefined ? 0 : Number(last) - Number(first);
+}
+
 /** The layer's one cache directory. */
 function cacheFolder({ node }: Bench): string {
   const directory = join(node.paths.store, "layers");
@@ -88,12 +94,18 @@ function cacheFolder({ node }: Bench): string {
 
 describe("a node that hydrates", { skip }, () => {
   it("makes a layer whole that is read, though its server is killed, and needs no registry then", async () => {
-    await using bench = await openBench(5_000_000);
+    await using bench = await openBench(100_000_000);
     const { node, layers, proxy, diffId } = bench;
+    let longRequests = 0;
+    // The hydrator's first request is cut in the middle, and never goes on.
+    proxy.rule = ({ range }) => {
+      if (lengthOf(range) < 1_000_000) return undefined;
+      longRequests += 1;
+      return longRequests === 1 ? { kind: "cut", afterBytes: 900_000 } : { kind: "hang" };
+    };
     assert.equal(await sumAt(bench, 0), fileSum(0));
-    const { cachedBytes: read } = await statsOf(bench);
-    const hasBegun = async () => (await statsOf(bench)).cachedBytes > read;
-    await until("it has begun", hasBegun, PATIENCE_MS);
+    await until("it is half-way", () => longRequests > 1, PATIENCE_MS);
+    proxy.rule = undefined;
     const [server = 0] = nodeProcesses(node.root, "serve-layers");
     process.kill(server, "SIGKILL");
     const isRight = async () => (await statsOf(bench)).verdict === "right";
@@ -109,6 +121,9 @@ describe("a node that hydrates", { skip }, () => {
     for (const file of FILES.keys()) assert.equal(await sumAt(bench, file), fileSum(file));
     assert.equal(proxy.requests.length, requests);
     assert.equal((await readWholeVerdict(cacheFolder(bench), diffId)).verdict, "right");
+    layers.retain(new Set());
+    await layers[Symbol.asyncDispose]();
+    await node.isClean();
   });
 
   it("fails the reads of a layer whose index makes other bytes of an honest blob", async () => {
