@@ -135,6 +135,18 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
     type: "counter",
     help: "Spans that were fetched on a guess while the link was idle.",
   },
+  soci_layer_hydrated_bytes_total: {
+    type: "counter",
+    help: "Compressed bytes of layers that were fetched in the background.",
+  },
+  soci_layer_hydrated_layers_total: {
+    type: "counter",
+    help: "Layers that became whole in the background.",
+  },
+  soci_layer_wrong_diff_ids_total: {
+    type: "counter",
+    help: "Layers whose bytes are not what the image's config says: reads of them fail. Want 0.",
+  },
   soci_layer_read_errors_total: {
     type: "counter",
     help: "Reads of layers that failed: the process that made them got EIO.",

@@ -12,6 +12,9 @@ const FINGERPRINT_BYTES = 20;
 /** 8 + 4 + 20 = 32. */
 const RECORD_BYTES = 8 + 4 + FINGERPRINT_BYTES;
 
+/** Some microseconds each. */
+const HEADERS_AT_ONCE = 128;
+
 const TABLE = "header table";
 const XATTR_PREFIX = "SCHILY.xattr.";
 
@@ -69,9 +72,20 @@ export class HeaderTable {
    * @throws FormatError at the first that says something else.
    */
   verify(piece: Uint8Array, start: number): void {
-    const first = this.#firstFrom(start);
+    for (const _ of this.verifySteps(piece, start));
+  }
+
+  /** Does what {@link HeaderTable.verify} does in steps of a millisecond at most: between them its thread can do something else. */
+  *verifySteps(piece: Uint8Array, start: number): Generator<undefined, void> {
+    let first = this.#firstFrom(start);
     let end = first;
-    while (end < this.count && this.#dataOffset(end) <= start + piece.length) end += 1;
+    while (end < this.count && this.#dataOffset(end) <= start + piece.length) {
+      end += 1;
+      if (end - first < HEADERS_AT_ONCE) continue;
+      this.#verifyEntries(piece, start, first, end);
+      first = end;
+      yield undefined;
+    }
     this.#verifyEntries(piece, start, first, end);
   }
 

@@ -1,8 +1,10 @@
 import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { AppError, type Logger, type Metrics, roundUp } from "@soci-ts/core";
+import { DATA_FILE, PRESENCE_FILE } from "./cache-files.ts";
 import type { Chunk, ChunkMap } from "./chunk-map.ts";
 import { readFully, writeFully } from "./file-io.ts";
 import { FilePages } from "./file-pages.ts";
@@ -10,15 +12,13 @@ import { Presence } from "./presence.ts";
 import type { PresenceHeader } from "./presence-format.ts";
 import { RecentChunks } from "./recent-chunks.ts";
 
-/** Names of the files in a cache directory; see FORMAT.md. */
-export const DATA_FILE = "data";
-/** See {@link DATA_FILE}. */
-export const PRESENCE_FILE = "presence";
-
 const BLOCK_BYTES = 512;
 
 /** Reads up to this length are answered from recently read chunks; longer ones come from those who read in order. */
 const SMALL_BYTES = 16_384;
+
+/** Chunks whose checksums are made without a break: a mebibyte, half a millisecond. What is present is answered in between. */
+const CHUNKS_AT_ONCE = 16;
 
 interface Files {
   readonly data: FileHandle;
@@ -36,6 +36,7 @@ export interface CacheReporting {
  * is absent; what can't be written stays with the caller.
  */
 export class LayerCache {
+  readonly directory: string;
   readonly #map: ChunkMap;
   readonly #files: Files | undefined;
   readonly #reporting: CacheReporting;
@@ -44,9 +45,15 @@ export class LayerCache {
   #cachedBytes = 0;
   #corruptChunks = 0;
   #errors = 0;
+  #changes = 0;
   #isFailing = false;
 
-  private constructor(map: ChunkMap, files: Files | undefined, reporting: CacheReporting) {
+  private constructor(
+    { directory, map }: { readonly directory: string; readonly map: ChunkMap },
+    files: Files | undefined,
+    reporting: CacheReporting,
+  ) {
+    this.directory = directory;
     this.#map = map;
     this.#files = files;
     this.#reporting = reporting;
@@ -65,12 +72,13 @@ export class LayerCache {
     header: PresenceHeader,
     reporting: CacheReporting,
   ): Promise<LayerCache> {
+    const place = { directory, map: header.map };
     try {
       const files = await openFiles(directory, header);
-      return new LayerCache(header.map, files, reporting);
+      return new LayerCache(place, files, reporting);
     } catch (error) {
       if (error instanceof AppError) throw error;
-      const cache = new LayerCache(header.map, undefined, reporting);
+      const cache = new LayerCache(place, undefined, reporting);
       cache.#failed("open", error);
       return cache;
     }
@@ -82,6 +90,11 @@ export class LayerCache {
 
   get isComplete(): boolean {
     return this.#cachedBytes === this.#map.sizeBytes;
+  }
+
+  /** How often the data file was found changed, or was changed, since it was opened: what was found out about all of it may not hold any more. */
+  get changes(): number {
+    return this.#changes;
   }
 
   get corruptChunks(): number {
@@ -179,6 +192,7 @@ export class LayerCache {
     const { uncompressedStart, uncompressedEnd } = this.#map.span(at);
     const { first, end } = this.#map.chunksOfSpan(at);
     const checksums = new Uint32Array(end - first);
+    this.#changes += 1;
     try {
       await writeFully(data, bytes, uncompressedStart);
       this.#pages?.touched(bytes.length);
@@ -189,6 +203,9 @@ export class LayerCache {
     for (const chunk of this.#map.chunks(uncompressedStart, uncompressedEnd)) {
       const part = bytes.subarray(chunk.start - uncompressedStart, chunk.end - uncompressedStart);
       checksums[chunk.number - first] = crc32(part);
+      if ((chunk.number - first) % CHUNKS_AT_ONCE === CHUNKS_AT_ONCE - 1) await setImmediate();
+    }
+    for (const chunk of this.#map.chunks(uncompressedStart, uncompressedEnd)) {
       if (!presence.has(chunk.number)) this.#cachedBytes += chunk.end - chunk.start;
     }
     try {
@@ -200,6 +217,26 @@ export class LayerCache {
     return true;
   }
 
+  /** Where each chunk ends, and the checksum that its bytes must have; undefined unless all are present. */
+  contents(): { readonly ends: Float64Array; readonly checksums: Uint32Array } | undefined {
+    const { presence } = this.#files ?? {};
+    if (presence === undefined || !this.isComplete) return undefined;
+    const ends = new Float64Array(this.#map.count);
+    for (const { number, end } of this.#map.chunks(0, this.#map.sizeBytes)) ends[number] = end;
+    return { ends, checksums: presence.checksums() };
+  }
+
+  /** Makes chunks absent whose bytes in the file are not what their checksums say. */
+  async markCorrupt(chunks: readonly number[]): Promise<void> {
+    const files = this.#files;
+    if (files === undefined) return;
+    const found = new Set(chunks);
+    for (const { number, start, end } of this.#map.chunks(0, this.#map.sizeBytes)) {
+      const isPresent = found.has(number) && files.presence.has(number);
+      if (isPresent) await this.#foundCorrupt(files, number, end - start);
+    }
+  }
+
   /** Closes the files. */
   async close(): Promise<void> {
     await this.#pages?.close();
@@ -209,6 +246,7 @@ export class LayerCache {
 
   async #foundCorrupt(files: Files, chunk: number, sizeBytes: number): Promise<void> {
     this.#cachedBytes -= sizeBytes;
+    this.#changes += 1;
     this.#corruptChunks += 1;
     this.#reporting.metrics.count("soci_layer_corrupt_chunks_total");
     this.#reporting.logger.warn("cached chunk is damaged, it is fetched again", { chunk });

@@ -6,6 +6,7 @@ import {
   type Digest,
   digestAlgorithm,
   digestHex,
+  type IoOptions,
   type Logger,
   type Metrics,
   type ReadOptions,
@@ -14,10 +15,12 @@ import {
   silentMetrics,
 } from "@soci-ts/core";
 import type { HeaderTable, LayerIndex } from "@soci-ts/layer-index";
+import { PRESENCE_FILE } from "./cache-files.ts";
 import { checkIndex } from "./check-index.ts";
 import { ChunkMap } from "./chunk-map.ts";
 import { cacheIdentity } from "./identity.ts";
-import { LayerCache, PRESENCE_FILE } from "./layer-cache.ts";
+import { judgeWhole } from "./judge-whole.ts";
+import { LayerCache } from "./layer-cache.ts";
 import { DEFAULT_LAYER_LIMITS, type LayerLimits } from "./limits.ts";
 import { Presence } from "./presence.ts";
 import type { PresenceHeader } from "./presence-format.ts";
@@ -26,9 +29,13 @@ import { SpanFetcher } from "./span-fetcher.ts";
 import type { Speculator } from "./speculator.ts";
 import { SplitHeaders } from "./split-headers.ts";
 import type { LayerStats, LazyLayer, RangeBlob } from "./types.ts";
+import { readWholeVerdict, type WholeVerdict } from "./whole-verdict.ts";
 
 /** tar's and EROFS's block. */
 const BLOCK_BYTES = 512;
+
+/** Blob bytes of one request that is for nobody: a read that comes meanwhile shares the link with no more. */
+const QUIET_REQUEST_BYTES = 4 * 2 ** 20;
 
 /** The folder of a layer that was streamed, inside the layer's own. */
 export const WHOLE_FOLDER = "whole";
@@ -46,6 +53,8 @@ export interface OpenLazyLayerOptions {
    * `data_loss`; not needed for an index that was made from the layer here.
    */
   readonly headers?: HeaderTable | undefined;
+  /** Digest of all uncompressed bytes, from the image's config. Given, it is held against them when all are there: {@link LazyLayer.judge}. */
+  readonly diffId?: Digest | undefined;
   /** The layer's blob; it is not closed. */
   readonly blob: RangeBlob;
   readonly limits?: Partial<LayerLimits>;
@@ -62,7 +71,7 @@ export interface OpenLazyLayerOptions {
  * inflate in memory (stream the layer then), `failed_precondition` if a newer version wrote the cache.
  */
 export async function openLazyLayer(options: OpenLazyLayerOptions): Promise<LazyLayer> {
-  const { layerDigest, index, headers, blob, speculator } = options;
+  const { layerDigest, index, headers, diffId, blob, speculator } = options;
   const limits = { ...DEFAULT_LAYER_LIMITS, ...options.limits };
   checkIndex(index, blob.size, layerDigest, limits);
   const logger = (options.logger ?? silentLogger).child({ layer: layerDigest });
@@ -72,11 +81,13 @@ export async function openLazyLayer(options: OpenLazyLayerOptions): Promise<Lazy
   const header: PresenceHeader = { layerDigest, identity, map };
   const directory = await cacheDirectory(layerDirectory(options.directory, layerDigest), header);
   const cache = await LayerCache.open(directory, header, { logger, metrics });
+  const judged = diffId && (await readWholeVerdict(directory, diffId));
   const own = { layerDigest, index, headers, blob, cache };
   const parts = { ...own, limits, speculator, logger, metrics };
   const fetcher = new SpanFetcher(parts);
   const splitHeaders = new SplitHeaders(layerDigest, index, headers);
-  return new CachedLayer(map, { cache, fetcher, splitHeaders, limits, metrics });
+  const about = { layerDigest, diffId, verdict: judged?.verdict ?? "unknown" };
+  return new CachedLayer(map, { ...about, cache, fetcher, splitHeaders, limits, logger, metrics });
 }
 
 /** The folder of everything that is kept of a layer. */
@@ -99,10 +110,15 @@ async function cacheDirectory(directory: string, header: PresenceHeader): Promis
 }
 
 interface Parts {
+  readonly layerDigest: Digest;
+  readonly diffId: Digest | undefined;
+  /** As it was when the layer was opened. */
+  readonly verdict: WholeVerdict;
   readonly cache: LayerCache;
   readonly fetcher: SpanFetcher;
   readonly splitHeaders: SplitHeaders;
   readonly limits: LayerLimits;
+  readonly logger: Logger;
   readonly metrics: Metrics;
 }
 
@@ -113,21 +129,23 @@ class CachedLayer implements LazyLayer {
   readonly #readAhead: ReadAhead;
   readonly #reads = new Set<Promise<unknown>>();
   #bytesRead = 0;
+  #judged: { readonly verdict: WholeVerdict; readonly changes: number };
+  /** Spans before it were not absent when they were looked at last. */
+  #absentFrom = 0;
   #closing: Promise<void> | undefined;
 
   constructor(map: ChunkMap, parts: Parts) {
     this.size = roundUp(map.sizeBytes, BLOCK_BYTES);
     this.#map = map;
     this.#parts = parts;
+    this.#judged = { verdict: parts.verdict, changes: parts.cache.changes };
     this.#readAhead = new ReadAhead(parts.limits.maxReadAheadBytes);
   }
 
   async readAt(offset: number, length: number, options: ReadOptions = {}): Promise<Uint8Array> {
     options.signal?.throwIfAborted();
     checkRange(this.size, offset, length);
-    if (this.#closing !== undefined) {
-      throw new AppError("cancelled", "Cannot read the layer: it is closed");
-    }
+    this.#checkUsable();
     const end = Math.min(offset + length, this.#map.sizeBytes);
     const read = this.#bytes(offset, end, options);
     const bytes = read instanceof Promise ? await this.#tracked(read) : read;
@@ -137,6 +155,39 @@ class CachedLayer implements LazyLayer {
     const padded = new Uint8Array(length);
     padded.set(bytes);
     return padded;
+  }
+
+  async fetchAbsent(): Promise<number | undefined> {
+    this.#checkUsable();
+    const { cache, fetcher } = this.#parts;
+    const spans = this.#absentSpans();
+    const [first] = spans;
+    if (first === undefined) return undefined;
+    const bytes = await fetcher.fetchQuietly(spans);
+    const { uncompressedStart, uncompressedEnd } = this.#map.span(first);
+    if (cache.has(uncompressedStart, uncompressedEnd)) return bytes;
+    const state = `its cache does not take span ${first}`;
+    throw new AppError("resource_exhausted", `Cannot complete the layer: ${state}`);
+  }
+
+  get verdict(): WholeVerdict | undefined {
+    if (this.#parts.diffId === undefined) return undefined;
+    const { verdict, changes } = this.#judged;
+    const isStale = verdict === "right" && changes !== this.#parts.cache.changes;
+    return isStale ? "unknown" : verdict;
+  }
+
+  async judge(options: IoOptions = {}): Promise<WholeVerdict> {
+    const { diffId, cache, splitHeaders, logger, metrics } = this.#parts;
+    if (diffId === undefined) return "unknown";
+    if (this.#judged.verdict === "wrong") return "wrong";
+    const { changes } = cache;
+    if (!cache.isComplete) return "unknown";
+    // Who reads the file by itself later does not look at the headers that spans' borders cut.
+    await splitHeaders.verify(0, Number.POSITIVE_INFINITY, (from, to) => this.#read(from, to, {}));
+    const verdict = await judgeWhole({ ...options, cache, diffId, logger, metrics });
+    this.#judged = { verdict, changes };
+    return verdict;
   }
 
   stats(): LayerStats {
@@ -167,6 +218,43 @@ class CachedLayer implements LazyLayer {
     // Reads in the cache file end by themselves; its descriptor must outlive them.
     await Promise.allSettled(this.#reads);
     await this.#parts.cache.close();
+  }
+
+  #checkUsable(): void {
+    if (this.#closing !== undefined) {
+      throw new AppError("cancelled", "Cannot read the layer: it is closed");
+    }
+    if (this.#judged.verdict !== "wrong") return;
+    const { layerDigest: layer, diffId } = this.#parts;
+    const state = `its bytes are not what the image's config says, want diffID ${diffId}`;
+    const details = { layer };
+    throw new AppError("data_loss", `Cannot read layer ${layer}: ${state}`, { details });
+  }
+
+  /** The first run of absent spans that makes up a request. */
+  #absentSpans(): readonly number[] {
+    const first = this.#firstAbsent(this.#absentFrom) ?? this.#firstAbsent(0);
+    this.#absentFrom = first ?? 0;
+    if (first === undefined) return [];
+    const run = [first];
+    const { compressedStart } = this.#map.span(first);
+    for (let at = first + 1; at < this.#map.spans.length && this.#isAbsent(at); at += 1) {
+      if (this.#map.span(at).compressedEnd - compressedStart > QUIET_REQUEST_BYTES) break;
+      run.push(at);
+    }
+    return run;
+  }
+
+  #firstAbsent(from: number): number | undefined {
+    for (let at = from; at < this.#map.spans.length; at += 1) if (this.#isAbsent(at)) return at;
+    return undefined;
+  }
+
+  /** What lies behind the tar's end is never absent. */
+  #isAbsent(at: number): boolean {
+    const { uncompressedStart, uncompressedEnd } = this.#map.span(at);
+    if (uncompressedStart === uncompressedEnd) return false;
+    return !this.#parts.cache.has(uncompressedStart, uncompressedEnd);
   }
 
   async #tracked<T>(read: Promise<T>): Promise<T> {

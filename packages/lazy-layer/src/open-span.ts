@@ -1,4 +1,5 @@
 import { webcrypto } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import { AppError, type Digest, DigestMismatchError, digestAlgorithm } from "@soci-ts/core";
 import { inflateFrom } from "@soci-ts/gzip";
 import type { HeaderTable, LayerIndex } from "@soci-ts/layer-index";
@@ -46,7 +47,8 @@ export async function inflateSpan(
   const bytes = await inflate(source, at, compressed);
   const { uncompressedStart } = spanOf(source, at);
   try {
-    source.headers?.verify(bytes, uncompressedStart);
+    const steps = source.headers?.verifySteps(bytes, uncompressedStart) ?? [];
+    for (const _ of steps) await setImmediate();
   } catch (error) {
     throw headersError(source.layerDigest, error);
   }

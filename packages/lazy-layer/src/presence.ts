@@ -90,6 +90,11 @@ export class Presence {
     return this.#states[chunk] === PRESENT;
   }
 
+  /** The checksums of all chunks, a copy; those of absent ones mean nothing. */
+  checksums(): Uint32Array {
+    return this.#checksums.slice();
+  }
+
   /** True if `bytes` of a present chunk have this checksum. */
   matches(chunk: number, checksum: number): boolean {
     return this.#states[chunk] === PRESENT && this.#checksums[chunk] === checksum;

@@ -47,6 +47,9 @@ interface Flight {
   readonly bytes: Promise<Uint8Array>;
   readonly resolve: (bytes: Uint8Array) => void;
   readonly reject: (error: unknown) => void;
+  /** Resolves when it is over, successful or not, with its bytes in the cache if that took them. */
+  readonly over: Promise<void>;
+  readonly endOver: () => void;
   /** False while only read-ahead wants it. */
   isDemand: boolean;
   isSettled: boolean;
@@ -58,6 +61,8 @@ interface Flight {
 interface SpanRequest {
   readonly flights: readonly Flight[];
   readonly abort: AbortController;
+  /** It is for nobody: its spans are opened one at a time, and it goes on when a read that has joined it leaves. */
+  readonly isQuiet: boolean;
   /** The first flight whose bytes have not all arrived. */
   next: number;
 }
@@ -143,6 +148,25 @@ export class SpanFetcher {
     }
   }
 
+  /**
+   * Brings spans, which must follow each other, for nobody: in one request, up to the first that is on its way already.
+   * @returns compressed bytes; 0 if the first was on its way, and is over now. @throws what fetching one of them threw.
+   */
+  async fetchQuietly(spans: readonly number[]): Promise<number> {
+    if (this.#isClosed) throw closedError();
+    const flights: Flight[] = [];
+    for (const at of spans) {
+      const known = this.#flights.get(at);
+      if (known !== undefined && flights.length === 0) await known.over;
+      if (known !== undefined) break;
+      flights.push(this.#create(at));
+    }
+    if (flights.length === 0) return 0;
+    await this.#start(flights, { isQuiet: true });
+    await Promise.all(flights.map(({ bytes }) => bytes));
+    return flights.reduce((sum, { span }) => sum + span.compressedEnd - span.compressedStart, 0);
+  }
+
   /** Stops everything; those who wait get `cancelled`. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -181,7 +205,15 @@ export class SpanFetcher {
     return undefined;
   }
 
+  /** A span that the next request may take along. */
   #add(at: number): Flight {
+    const flight = this.#create(at);
+    this.#pending.set(at, flight);
+    this.#schedulePump();
+    return flight;
+  }
+
+  #create(at: number): Flight {
     const span = this.#options.index.spans[at];
     if (span === undefined) throw new RangeError(`no span ${at}`);
     let resolve: Flight["resolve"] = () => {};
@@ -189,6 +221,10 @@ export class SpanFetcher {
     const bytes = new Promise<Uint8Array>((onBytes, onError) => {
       resolve = onBytes;
       reject = onError;
+    });
+    let endOver: Flight["endOver"] = () => {};
+    const over = new Promise<void>((onEnd) => {
+      endOver = onEnd;
     });
     // A read-ahead that fails has nobody to tell.
     bytes.then(undefined, () => {});
@@ -198,14 +234,14 @@ export class SpanFetcher {
       bytes,
       resolve,
       reject,
+      over,
+      endOver,
       isDemand: false,
       isSettled: false,
       waiters: 0,
       request: undefined,
     };
     this.#flights.set(at, flight);
-    this.#pending.set(at, flight);
-    this.#schedulePump();
     return flight;
   }
 
@@ -225,18 +261,20 @@ export class SpanFetcher {
       const free = maxRequests - this.#requests.size;
       const first = this.#firstPending(free);
       if (first === undefined) return;
-      const request: SpanRequest = {
-        flights: this.#takeRun(first),
-        abort: new AbortController(),
-        next: 0,
-      };
-      for (const flight of request.flights) flight.request = request;
-      const done = this.#run(request).finally(() => {
-        this.#requests.delete(request);
-        this.#schedulePump();
-      });
-      this.#requests.set(request, done);
+      void this.#start(this.#takeRun(first), { isQuiet: false });
     }
+  }
+
+  /** Never rejects. */
+  #start(flights: readonly Flight[], { isQuiet }: { readonly isQuiet: boolean }): Promise<void> {
+    const request: SpanRequest = { flights, abort: new AbortController(), isQuiet, next: 0 };
+    for (const flight of flights) flight.request = request;
+    const done = this.#run(request).finally(() => {
+      this.#requests.delete(request);
+      this.#schedulePump();
+    });
+    this.#requests.set(request, done);
+    return done;
   }
 
   #firstPending(freeRequests: number): Flight | undefined {
@@ -317,7 +355,9 @@ export class SpanFetcher {
         position = compressedEnd;
         lastByte = compressed.slice(-1);
         request.next += 1;
-        finishing.push(this.#finish(flight, compressed, signal).finally(release));
+        const finished = this.#finish(flight, compressed, signal).finally(release);
+        finishing.push(finished);
+        if (request.isQuiet) await finished;
       } catch (error) {
         release();
         throw error;
@@ -384,7 +424,8 @@ export class SpanFetcher {
 
   #fail(flight: Flight, error: unknown): void {
     const { code } = AppError.from(error);
-    if (code !== "cancelled" && !flight.isSettled) this.#remember(flight, error);
+    const isForNobody = flight.request?.isQuiet === true && !flight.isDemand;
+    if (code !== "cancelled" && !flight.isSettled && !isForNobody) this.#remember(flight, error);
     if (code === "data_loss") this.#options.metrics.count("soci_layer_bad_spans_total");
     this.#settle(flight, () => flight.reject(error));
   }
@@ -406,12 +447,14 @@ export class SpanFetcher {
     flight.isSettled = true;
     if (this.#flights.get(flight.at) === flight) this.#flights.delete(flight.at);
     tell();
+    flight.endOver();
   }
 
   /** A waiter gave up: what nobody waits for any more is not fetched. */
   #left(flight: Flight): void {
     if (flight.waiters > 0 || flight.isSettled) return;
     const { request } = flight;
+    if (request?.isQuiet === true) return;
     if (request === undefined) {
       this.#pending.delete(flight.at);
       this.#settle(flight, () => flight.reject(abandonedError()));

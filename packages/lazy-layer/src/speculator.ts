@@ -8,8 +8,20 @@ export type Speculate = () => Promise<void> | undefined;
  * One of these serves all layers that share a link.
  */
 export class Speculator {
+  readonly #now: () => number;
   #demands = 0;
   #isGuessing = false;
+  #endedAtMs = Number.NEGATIVE_INFINITY;
+
+  /** @param now - milliseconds of a clock that never goes back. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** For how long no read has waited for the network, in milliseconds; 0 while one does. */
+  get quietMs(): number {
+    return this.#demands > 0 ? 0 : this.#now() - this.#endedAtMs;
+  }
 
   /** A read begins to wait for the network. */
   demandBegins(): void {
@@ -19,6 +31,7 @@ export class Speculator {
   /** It waits no more; `speculate` may be called now. */
   demandEnds(speculate: Speculate): void {
     this.#demands -= 1;
+    this.#endedAtMs = this.#now();
     if (this.#demands > 0 || this.#isGuessing) return;
     const ended = speculate();
     if (ended === undefined) return;

@@ -93,6 +93,7 @@ for (const kind of KINDS) {
       "whole/data",
       "whole/index",
       "whole/presence",
+      "whole/whole.json",
     ]);
     const again = await openStreamed(t, layer, {
       ...options,

@@ -10,6 +10,7 @@ import {
   type IoOptions,
   type Logger,
   type Metrics,
+  roundUp,
   silentLogger,
   silentMetrics,
 } from "@soci-ts/core";
@@ -22,10 +23,10 @@ import {
   type LayerIndex,
 } from "@soci-ts/layer-index";
 import { type Descriptor, layerCompression } from "@soci-ts/oci";
+import { DATA_FILE, PRESENCE_FILE } from "./cache-files.ts";
 import { checkIndex } from "./check-index.ts";
 import { ChunkMap } from "./chunk-map.ts";
 import { cacheIdentity } from "./identity.ts";
-import { DATA_FILE, PRESENCE_FILE } from "./layer-cache.ts";
 import { DEFAULT_LAYER_LIMITS, type LayerLimits } from "./limits.ts";
 import { layerDirectory, WHOLE_FOLDER } from "./open-lazy-layer.ts";
 import { Presence } from "./presence.ts";
@@ -34,6 +35,7 @@ import { TarFile } from "./tar-file.ts";
 import type { RangeBlob } from "./types.ts";
 import { writeWholeIndex } from "./whole-index.ts";
 import { findWholeLayer, INDEX_FILE } from "./whole-layer.ts";
+import { dataIdentity, writeWholeVerdict } from "./whole-verdict.ts";
 
 /** How to stream a layer. */
 export interface StreamLayerOptions extends IoOptions {
@@ -62,6 +64,9 @@ export interface StreamedLayer {
   /** True if the layer was there already, and nothing was fetched. */
   readonly isReused: boolean;
 }
+
+/** tar's. */
+const BLOCK_BYTES = 512;
 
 /** No deflate stream gives more than 1032 bytes for one; a zstd one that does is a bomb. */
 const MAX_RATIO = 1100;
@@ -173,6 +178,12 @@ async function keep(
   const header = { layerDigest: digest, identity: cacheIdentity(digest, index), map };
   await Presence.create(join(folder, PRESENCE_FILE), header, checksums);
   await writeWholeIndex(join(folder, INDEX_FILE), diffId, index);
+  // Whoever opens it would lengthen it to whole blocks: that must not look like a change.
+  const sizeBytes = roundUp(map.sizeBytes, BLOCK_BYTES);
+  if ((await file.stat()).size < sizeBytes) await file.truncate(sizeBytes);
+  const data = await dataIdentity(folder);
+  // It was compared while it came.
+  if (data !== undefined) await writeWholeVerdict(folder, { diffId, verdict: "right", data });
 }
 
 /** The index by which the layer's blob can be read in part, if there is one. */

@@ -1,4 +1,5 @@
 import type { ByteSource, IoOptions, ReadOptions } from "@soci-ts/core";
+import type { WholeVerdict } from "./whole-verdict.ts";
 
 /** A layer's blob in a registry (or elsewhere): read at an offset, and streamed by range. */
 export interface RangeBlob extends ByteSource {
@@ -43,9 +44,23 @@ export interface LazyLayer extends ByteSource, AsyncDisposable {
   /**
    * Exactly `length` bytes from `offset`; the caller owns them, and they lie in `options.into` if that has room for them and some more.
    * @throws AppError `out_of_range`; `data_loss` if the blob does not have the bytes that the index's digests name, with layer, span and
-   * offset; `deadline_exceeded` if they did not arrive in time; what the blob threw; the signal's reason.
+   * offset, or the bytes of the whole layer are not what the image's config says; `deadline_exceeded` if they did not arrive in time; what the blob threw; the signal's reason.
    */
   readAt(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array>;
+  /**
+   * Fetches the next few spans that are absent, for nobody: in one request, one span inflating at a time.
+   * @returns compressed bytes that it brought; `undefined` if no span was absent.
+   * @throws AppError `resource_exhausted` if the cache does not take them; what a read would throw. No read fails because of it.
+   */
+  fetchAbsent(): Promise<number | undefined>;
+  /**
+   * Compares all bytes with the diffID that the layer was opened with, unless that was done before or some are absent (then it stays
+   * `unknown`). Costs a pass over the cache file, at the lowest priority. If they are `wrong`, reads fail with `data_loss` from then on.
+   * @throws what reading the cache file throws; the signal's reason.
+   */
+  judge(options?: IoOptions): Promise<WholeVerdict>;
+  /** What is known of that; `undefined` if there is no diffID to compare with. */
+  readonly verdict: WholeVerdict | undefined;
   /** Counts since opening. */
   stats(): LayerStats;
   /** Stops what is being fetched and closes the cache. Reads in progress fail with `cancelled`. Idempotent. */

@@ -30,7 +30,7 @@ export type SlotData =
       /** The table that the tar's headers are held against. */
       readonly headersPath: string;
       readonly headersDigest: Digest;
-      /** Digest of the layer's tar, from the image config. Layers that were placed by early versions lack it. */
+      /** What all uncompressed bytes must have, from the image's config. Absent in older records: then they are not held against it. */
       readonly diffId?: Digest | undefined;
     }
   | {

@@ -12,6 +12,7 @@ import {
 } from "@soci-ts/core";
 import { decodeZtoc, HeaderTable, type LayerIndex } from "@soci-ts/layer-index";
 import {
+  type LazyLayer,
   openLazyLayer,
   type RangeBlob,
   type Speculator,
@@ -27,7 +28,10 @@ export interface BlobOpener {
 }
 
 /** A slot's uncompressed bytes. */
-export interface SlotSource extends ByteSource, AsyncDisposable {
+export interface SlotSource
+  extends ByteSource,
+    AsyncDisposable,
+    Pick<LazyLayer, "fetchAbsent" | "judge" | "verdict"> {
   /** True if all of them are on the disk. */
   isComplete(): boolean;
   traffic(): SlotTraffic;
@@ -84,6 +88,7 @@ export async function openSlotData(
     layerDigest: digest,
     index,
     headers,
+    diffId: data.diffId,
     blob: blob ?? context.blobs.openBlob(descriptor),
     limits: readTimeoutMs === undefined ? {} : { readTimeoutMs },
     speculator,
@@ -96,6 +101,11 @@ export async function openSlotData(
     isComplete: () => layer.stats().complete,
     traffic: () => layer.stats(),
     cachedBytes: () => layer.stats().cachedBytes,
+    fetchAbsent: () => layer.fetchAbsent(),
+    judge: (options) => layer.judge(options),
+    get verdict() {
+      return layer.verdict;
+    },
     [Symbol.asyncDispose]: () => layer.close(),
   };
 }
@@ -147,6 +157,7 @@ export function streamedLayer(options: StreamedLayerOptions): Promise<StreamedLa
 
 /** A file whose bytes do not change. */
 class FileSource implements SlotSource {
+  readonly verdict = undefined;
   readonly size: number;
   readonly #file: FileHandle;
 
@@ -178,6 +189,12 @@ class FileSource implements SlotSource {
     const { bytesRead } = await this.#file.read(bytes, 0, length, offset);
     if (bytesRead === length) return bytes;
     throw new AppError("data_loss", `Cannot read ${length} bytes at ${offset}: got ${bytesRead}`);
+  }
+
+  async fetchAbsent(): Promise<undefined> {}
+
+  async judge(): Promise<"unknown"> {
+    return "unknown";
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

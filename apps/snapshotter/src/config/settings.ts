@@ -11,7 +11,7 @@ type ValueOf<K> = K extends { readonly choices: readonly (infer Choice)[] }
     ? readonly Digest[]
     : K extends { readonly kind: "paths" | "command" | "patterns" }
       ? readonly string[]
-      : K extends { readonly kind: "milliseconds" | "count" }
+      : K extends { readonly kind: "milliseconds" | "count" | "bytes" }
         ? number
         : string;
 

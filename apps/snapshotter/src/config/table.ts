@@ -11,6 +11,7 @@ export type KeyKind =
   | "choice"
   | "milliseconds"
   | "count"
+  | "bytes"
   /** Absolute paths. */
   | "paths"
   /** A program by its absolute path, and its arguments; [] for none. */
@@ -136,6 +137,29 @@ export const CONFIG_TABLE = {
         default: 60_000,
         range: [1000, 3_600_000],
         doc: "A read that the registry has not answered after this time fails with EIO. The next read tries again.",
+      },
+    },
+  },
+  hydrate: {
+    doc: "Fetching in the background what is missing of layers that are in use, while nothing waits for the network.",
+    keys: {
+      mode: {
+        kind: "choice",
+        choices: ["on", "off"],
+        default: "on",
+        doc: "Whether layers that something has read are made whole. off: only what is read is fetched.",
+      },
+      max_bytes_per_second: {
+        kind: "bytes",
+        default: 20_971_520,
+        range: [1024, 1_099_511_627_776],
+        doc: "Compressed bytes that are fetched in a second at most; what containers wait for comes on top.",
+      },
+      idle_ms: {
+        kind: "milliseconds",
+        default: 5_000,
+        range: [0, 3_600_000],
+        doc: "Nothing is fetched while a read waits for the network, nor for this time after.",
       },
     },
   },

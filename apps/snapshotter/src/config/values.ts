@@ -26,6 +26,7 @@ const WANTED: Readonly<Record<KeyKind, string>> = {
   choice: "one of its words",
   milliseconds: "a whole number of milliseconds",
   count: "a whole number",
+  bytes: "a whole number of bytes",
   paths: "a list of absolute paths",
   command: "a program by its absolute path, and its arguments",
   patterns: "a list of repositories, at least one, without blanks",
@@ -53,6 +54,7 @@ function fitsKind(value: unknown, spec: KeySpec): boolean {
       return isText(value) && spec.choices?.includes(value) === true;
     case "milliseconds":
     case "count":
+    case "bytes":
       return isInRange(value, spec.range);
     case "paths":
       return isList(value) && value.every(isPath);

@@ -5,6 +5,7 @@ import { parseReference } from "@soci-ts/oci";
 import type { LayerStory, SlotStats, SnapshotRecord } from "@soci-ts/snapshotter";
 import type {
   CacheStatus,
+  ErrorEntry,
   ExplainDocument,
   ExplainLayer,
   Fact,
@@ -42,7 +43,7 @@ export async function statusDocument(daemon: Daemon): Promise<StatusDocument> {
     mounts: mountsOf(daemon),
     cache: await cacheStatus(daemon, stats),
     fallbacks: daemon.fallbacks(),
-    errors: errors.list(),
+    errors: [...layerErrors(records, stats), ...errors.list()].sort(byTime),
   };
 }
 
@@ -111,7 +112,27 @@ function failuresOf(
     .filter(({ message }) => !message.startsWith("layer left to containerd"));
   const lastError = stats?.lastError;
   if (lastError === undefined) return logged;
-  return [{ time: new Date(lastError.atMs).toISOString(), code: "read", ...lastError }, ...logged];
+  return [readFailure(lastError), ...logged];
+}
+
+/** The last failure of each layer's reads: these happen in another process, whose log is not ours. */
+function layerErrors(records: readonly LayerRecord[], stats: StatsByLayer): readonly ErrorEntry[] {
+  const byLayer = new Map<number, ErrorEntry>();
+  for (const { layer, story } of records) {
+    const lastError = layer === undefined ? undefined : stats.get(layer)?.lastError;
+    if (layer === undefined || lastError === undefined) continue;
+    byLayer.set(layer, { ...readFailure(lastError), about: story.layerDigest });
+  }
+  return [...byLayer.values()];
+}
+
+function readFailure({ message, atMs }: NonNullable<SlotStats["lastError"]>): ErrorEntry {
+  return { time: new Date(atMs).toISOString(), code: "read", message };
+}
+
+/** The latest first. */
+function byTime(one: ErrorEntry, other: ErrorEntry): number {
+  return other.time.localeCompare(one.time);
 }
 
 /** The layers of the newest pull: an image's name may have moved. */

@@ -28,7 +28,10 @@ export async function layerServer(session: Session, args: readonly string[]): Pr
   const { serveLayers } = await import("@soci-ts/snapshotter/layer-server");
   const client = openRegistryClient(config, logger);
   const restarts = Number(args.at(-1));
-  await serveLayers({ root, openBlobs: blobsFrom(client), readDeadlineMs, restarts, logger });
+  const { mode, maxBytesPerSecond, idleMs } = config.hydrate;
+  const hydrate = { isOn: mode === "on", maxBytesPerSecond, idleMs };
+  const openBlobs = blobsFrom(client);
+  await serveLayers({ root, openBlobs, readDeadlineMs, hydrate, restarts, logger });
 }
 
 /** The process that makes one image's layers ready. */

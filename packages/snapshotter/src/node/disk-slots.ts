@@ -4,11 +4,12 @@ import { join } from "node:path";
 import {
   AppError,
   type ByteSource,
+  type IoOptions,
   type Logger,
   type Metrics,
   type ReadOptions,
 } from "@soci-ts/core";
-import { Speculator } from "@soci-ts/lazy-layer";
+import { type HydratedLayer, Speculator, type WholeVerdict } from "@soci-ts/lazy-layer";
 import type { LayerSlot, LayerSlots } from "../layer-file-system.ts";
 import { readSealedImage } from "../metadata-images.ts";
 import type { JsonValue, SlotRecord } from "../mount-record.ts";
@@ -46,7 +47,8 @@ interface OpenSlot {
   /** The figures as they are on the disk. */
   written: string;
   lastError: SlotStats["lastError"];
-  readers: number;
+  /** Reads, and whoever else needs it open. */
+  users: number;
   usedAtMs: number;
 }
 
@@ -58,9 +60,12 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   readonly listed: readonly number[] = [];
   readonly #options: DiskSlotsOptions;
   readonly #idleMs: number;
-  readonly #speculator = new Speculator();
+  /** Knows of the reads of all layers that wait for the network. */
+  readonly speculator: Speculator = new Speculator();
   readonly #open = new Map<number, OpenSlot>();
   readonly #opening = new Map<number, Promise<LayerSlot | undefined>>();
+  /** Layers that are to be deleted: numbers are never used again. */
+  readonly #leaving = new Set<number>();
 
   constructor(options: DiskSlotsOptions) {
     this.#options = options;
@@ -79,8 +84,46 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     return new Map([...this.#open].map(([slot, open]) => [slot, statsOf(open)]));
   }
 
+  /** A layer that stays open until it is disposed of. @throws AppError if it is not there, or is to be deleted; what opening it throws. */
+  async use(slot: number): Promise<HydratedLayer> {
+    const layer = this.#leaving.has(slot) ? undefined : await this.get(slot);
+    const open = this.#open.get(slot);
+    if (layer === undefined || open === undefined) {
+      throw new AppError("not_found", `Cannot open layer ${slot}: it is not there any more`);
+    }
+    const { source } = open;
+    // From now on it is known on the disk that the layer is in use, whoever is killed.
+    await this.#writeStats(slot, open);
+    open.users += 1;
+    return {
+      fetchAbsent: () => source.fetchAbsent(),
+      judge: (options) => this.#judge(open, options),
+      get verdict() {
+        return source.verdict;
+      },
+      [Symbol.asyncDispose]: async () => {
+        open.users -= 1;
+      },
+    };
+  }
+
   /** Closes a layer that is to be deleted. Reads that still come for it open it again, if it is there. */
   async close(slot: number): Promise<void> {
+    this.#leaving.add(slot);
+    await this.#close(slot);
+  }
+
+  /** What was found out is in the figures at once, and its failure where people look for it. */
+  async #judge(open: OpenSlot, options: IoOptions | undefined): Promise<WholeVerdict> {
+    const verdict = await open.source.judge(options);
+    if (verdict === "wrong") {
+      const message = `Cannot read layer ${open.layer.digest}: its bytes are not what the image's config says`;
+      open.lastError = { message, atMs: Date.now() };
+    }
+    return verdict;
+  }
+
+  async #close(slot: number): Promise<void> {
     await this.#opening.get(slot)?.catch(() => {}); // who asked for it is told
     const open = this.#open.get(slot);
     this.#open.delete(slot);
@@ -91,8 +134,8 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   async tidy(): Promise<void> {
     for (const [slot, open] of this.#open) {
       await this.#writeStats(slot, open);
-      const isIdle = open.readers === 0 && Date.now() - open.usedAtMs > this.#idleMs;
-      if (isIdle && this.#open.get(slot) === open) await this.close(slot);
+      const isIdle = open.users === 0 && Date.now() - open.usedAtMs > this.#idleMs;
+      if (isIdle && this.#open.get(slot) === open) await this.#close(slot);
     }
   }
 
@@ -105,7 +148,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const slot of [...this.#open.keys()]) await this.close(slot);
+    for (const slot of [...this.#open.keys()]) await this.#close(slot);
   }
 
   #directory(slot: number): string {
@@ -141,7 +184,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       layers: join(paths.store, "layers"),
       blobs: sourceBlobs({ sources, openBlobs, logger }),
       readTimeoutMs,
-      speculator: this.#speculator,
+      speculator: this.speculator,
       logger,
       metrics,
     });
@@ -152,7 +195,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       const layer = { digest, data: this.#counted(slot, source), image, deviceSlots };
       const { lastError } = before;
       const usedAtMs = Date.now();
-      this.#open.set(slot, { layer, source, before, written: "", lastError, readers: 0, usedAtMs });
+      this.#open.set(slot, { layer, source, before, written: "", lastError, users: 0, usedAtMs });
       return layer;
     } catch (error) {
       await source[Symbol.asyncDispose]();
@@ -169,7 +212,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     ): Promise<Uint8Array> => {
       const open = this.#open.get(slot);
       if (open === undefined) return await source.readAt(offset, length, options);
-      open.readers += 1;
+      open.users += 1;
       try {
         return await source.readAt(offset, length, options);
       } catch (error) {
@@ -180,7 +223,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
         }
         throw error;
       } finally {
-        open.readers -= 1;
+        open.users -= 1;
       }
     };
     return { size: source.size, readAt };
@@ -204,6 +247,7 @@ function statsOf({ source, before, lastError }: OpenSlot): SlotStats {
     cachedBytes: source.cachedBytes(),
     isComplete: source.isComplete(),
     sizeBytes: source.size,
+    verdict: source.verdict,
     lastError,
   };
 }

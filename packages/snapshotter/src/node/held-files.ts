@@ -1,6 +1,6 @@
 import { link, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { AppError, type Logger, type Metrics } from "@soci-ts/core";
+import { AppError, type Logger, type Metrics, Semaphore } from "@soci-ts/core";
 import { erofsBackingDevices, listLoopDevices } from "@soci-ts/linux";
 import { checkImage, type LocalLayer } from "./local-data.ts";
 import type { NodePaths } from "./node-paths.ts";
@@ -42,6 +42,8 @@ interface FileState {
  */
 export class HeldFiles {
   readonly #options: HeldFilesOptions;
+  /** Names come and go one after the other. */
+  readonly #naming = new Semaphore(1);
   /** Files that were found right by this process; empty for those found changed since. */
   readonly #right = new Map<number, readonly FileState[]>();
   /** Layers that an earlier daemon has mounted, and this one has not looked at. */
@@ -84,6 +86,10 @@ export class HeldFiles {
    * @throws AppError `failed_precondition` if they are not right (any more); FormatError if the metadata image is damaged.
    */
   async hold(layer: number): Promise<LocalLayer> {
+    return await this.#naming.run(() => this.#hold(layer));
+  }
+
+  async #hold(layer: number): Promise<LocalLayer> {
     const found = await this.#find(layer);
     await checkImage(found);
     this.#lingering.delete(layer);
@@ -124,8 +130,18 @@ export class HeldFiles {
     await this.tidy();
   }
 
+  /** Lets go of all layers; all were unmounted. */
+  async releaseAll(): Promise<void> {
+    const names = await readdir(this.#options.paths.heldFiles).catch(() => []); // none yet
+    for (const layer of names.map(Number)) await this.release(layer);
+  }
+
   /** Lets go of what lingers, and looks at the files of layers that are mounted. To be called now and then. Failures are logged. */
   async tidy(): Promise<void> {
+    await this.#naming.run(() => this.#tidy());
+  }
+
+  async #tidy(): Promise<void> {
     for (const layer of this.#lingering) {
       try {
         if (await this.#isInUse(layer)) continue;

@@ -1,14 +1,13 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Digest } from "@soci-ts/core";
-import { findWholeCache } from "@soci-ts/lazy-layer";
+import { findWholeCache, readWholeVerdict } from "@soci-ts/lazy-layer";
 import { readSealedImage } from "../metadata-images.ts";
 import type { SlotRecord } from "../mount-record.ts";
 import { readSlotIndex } from "../open-slot.ts";
 import { cacheDirectory } from "./layer-files.ts";
 import type { NodePaths } from "./node-paths.ts";
 import { readNodeSlot, slotDirectory } from "./slot-files.ts";
-import { readWholeVerdict } from "./whole-verdict.ts";
 
 /** Files that a layer can be mounted from with nobody serving them. */
 export interface LocalLayer {

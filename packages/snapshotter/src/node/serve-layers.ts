@@ -6,6 +6,7 @@ import type { JsonValue } from "../mount-record.ts";
 import { SpentPages } from "../spent-pages.ts";
 import { CountingMetrics } from "./counting-metrics.ts";
 import { DiskSlots } from "./disk-slots.ts";
+import { type HydrationSettings, slotHydrator } from "./hydrate-slots.ts";
 import { serveLocalCalls } from "./local-call.ts";
 import { LAYER_SERVER_FUSE_FD, type NodePaths, nodePaths } from "./node-paths.ts";
 import type { OpenBlobs } from "./source-blob.ts";
@@ -18,6 +19,7 @@ export interface ServeLayersOptions {
   readonly openBlobs: OpenBlobs;
   /** A read(2) that can't be served fails with EIO after this long. */
   readonly readDeadlineMs: number;
+  readonly hydrate: HydrationSettings;
   /** How often a server of this connection was started again. */
   readonly restarts: number;
   readonly logger: Logger;
@@ -50,7 +52,7 @@ export async function serveLayers(options: ServeLayersOptions): Promise<never> {
 }
 
 async function serve(options: ServeLayersOptions): Promise<void> {
-  const { openBlobs, logger, readDeadlineMs, restarts } = options;
+  const { openBlobs, logger, readDeadlineMs, restarts, hydrate } = options;
   const paths = nodePaths(options.root);
   const metrics = new CountingMetrics();
   await using slots = new DiskSlots({
@@ -93,11 +95,13 @@ async function serve(options: ServeLayersOptions): Promise<void> {
   );
   const ended = new AbortController();
   const tidying = keepTidy(slots, logger, ended.signal);
+  const hydrator = slotHydrator({ ...hydrate, paths, slots, logger, metrics });
+  const hydrating = hydrator.run(ended.signal);
   // A server that takes over has better things to do.
   if (negotiated === undefined) void warmUp(paths, ended.signal, logger);
   await session.run();
   ended.abort();
-  await tidying;
+  await Promise.all([tidying, hydrating]);
 }
 
 async function warmUp(paths: NodePaths, signal: AbortSignal, logger: Logger): Promise<void> {

@@ -1,6 +1,7 @@
 import { access, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { AppError, FormatError } from "@soci-ts/core";
+import type { WholeVerdict } from "@soci-ts/lazy-layer";
 import { replaceFile } from "../mount-directories.ts";
 import { isSlotRecord, type JsonValue, type SlotRecord } from "../mount-record.ts";
 
@@ -108,6 +109,8 @@ export interface SlotStats {
   readonly isComplete: boolean;
   /** Length of the uncompressed layer; 0 if it was never opened. */
   readonly sizeBytes: number;
+  /** Whether all bytes are what the image's config says; absent if that is not to be found out. */
+  readonly verdict?: WholeVerdict | undefined;
   /** The last failure, and when it was (ms since the epoch). */
   readonly lastError?: { readonly message: string; readonly atMs: number } | undefined;
 }

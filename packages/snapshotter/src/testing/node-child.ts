@@ -11,7 +11,10 @@ import { runMountHelper } from "../node/run-mount-helper.ts";
 import { serveLayers } from "../node/serve-layers.ts";
 import { nodeCommand, openTestLayers } from "./node-processes.ts";
 
-/* The processes of a node for the e2e tests: ROLE ROOT, and for a daemon DOOR and its requests as JSON. */
+/*
+ * The processes of a node for the e2e tests: ROLE ROOT, and for a daemon DOOR and its requests as JSON. A keeper or layer server may be given
+ * how many bytes a second it hydrates with; without, it does not.
+ */
 
 const line =
   (level: string) =>
@@ -30,7 +33,7 @@ const logger: Logger = {
 
 const [role = "", root = "", door = "", requests = "[]"] = process.argv.slice(2);
 const roles: Readonly<Record<string, () => Promise<void>>> = {
-  keeper: () => runKeeper({ root, server: nodeCommand("serve-layers", root), logger }),
+  keeper: () => runKeeper({ root, server: nodeCommand("serve-layers", root, door), logger }),
   "serve-layers": serve,
   "image-worker": work,
   "mount-helper": runMountHelper,
@@ -47,7 +50,8 @@ async function serve(): Promise<void> {
       return registryImageSource(client, parseReference(image));
     },
     readDeadlineMs: 20_000,
-    restarts: Number(door),
+    hydrate: { isOn: door !== "", maxBytesPerSecond: Number(door), idleMs: 100 },
+    restarts: Number(process.argv.at(-1)),
     logger,
   });
 }
