@@ -91,6 +91,7 @@ async function measure(rate: number): Promise<string[][]> {
   await using layers = await openNodeLayers({
     root,
     door: "erofs",
+    local: "off",
     mounter,
     keeper: role("keeper"),
     worker: role("image-worker"),

@@ -1,14 +1,11 @@
-import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Digest } from "@soci-ts/core";
 import type { HeaderTable, LayerIndex } from "@soci-ts/layer-index";
-import { DATA_FILE, PRESENCE_FILE } from "./cache-files.ts";
+import { PRESENCE_FILE } from "./cache-files.ts";
 import { ChunkMap } from "./chunk-map.ts";
-import { readFully } from "./file-io.ts";
 import { cacheIdentity } from "./identity.ts";
 import { layerDirectory, WHOLE_FOLDER } from "./open-lazy-layer.ts";
 import { Presence } from "./presence.ts";
-import { SplitHeaders } from "./split-headers.ts";
 import { readWholeIndex } from "./whole-index.ts";
 import { INDEX_FILE } from "./whole-layer.ts";
 
@@ -24,9 +21,9 @@ export interface WholeCacheOptions {
 }
 
 /**
- * The cache directory of a layer all of whose chunks are present at this moment, and whose tar headers are what the file table says; `undefined` if some are
- * absent. For who is about to have its data file read without this package: chunks are not compared with their checksums.
- * @throws AppError `data_loss` if a header is not what the table says, `failed_precondition` if a newer version wrote the cache; the system's errors.
+ * The cache directory of a layer all of whose chunks are present at this moment; `undefined` if some are absent. For who is about to have its data file
+ * read without this package: whether the bytes are right is for `readWholeVerdict` to say.
+ * @throws AppError `failed_precondition` if a newer version wrote the cache; the system's errors.
  */
 export async function findWholeCache(options: WholeCacheOptions): Promise<string | undefined> {
   const { layerDigest, by } = options;
@@ -38,9 +35,8 @@ export async function findWholeCache(options: WholeCacheOptions): Promise<string
   const own = join(folder, Buffer.from(identity).toString("hex", 0, 16));
   const directory = by === undefined ? whole : own;
   const map = new ChunkMap(index.spans);
-  if (!(await isPresent(directory, { layerDigest, identity, map }))) return undefined;
-  await verifySplitHeaders(directory, new SplitHeaders(layerDigest, index, by?.headers));
-  return directory;
+  const isWhole = await isPresent(directory, { layerDigest, identity, map });
+  return isWhole ? directory : undefined;
 }
 
 async function isPresent(
@@ -57,15 +53,4 @@ async function isPresent(
   } finally {
     await presence.close();
   }
-}
-
-/** The others were looked at when their span came. */
-async function verifySplitHeaders(directory: string, headers: SplitHeaders): Promise<void> {
-  if (headers.isDone) return;
-  await using file = await open(join(directory, DATA_FILE), "r");
-  await headers.verify(0, Number.POSITIVE_INFINITY, async (start, end) => {
-    const bytes = new Uint8Array(end - start);
-    await readFully(file, bytes, start);
-    return bytes;
-  });
 }

@@ -1,6 +1,6 @@
 import { link, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { AppError, type Logger, type Metrics } from "@soci-ts/core";
+import { AppError, delay, type Logger, type Metrics, Semaphore } from "@soci-ts/core";
 import { erofsBackingDevices, listLoopDevices } from "@soci-ts/linux";
 import { checkImage, type LocalLayer } from "./local-data.ts";
 import type { NodePaths } from "./node-paths.ts";
@@ -15,6 +15,10 @@ export interface HeldFilesOptions {
   /** Names of the devices behind EROFS mounts, and files behind loop devices; by default those of this machine. */
   readonly inUse?: (() => KernelUse) | undefined;
 }
+
+/** The kernel detaches loop devices in the background. */
+const LETTING_GO_MS = 2000;
+const LOOK_AGAIN_MS = 50;
 
 /** What the kernel has open without a process. */
 export interface KernelUse {
@@ -42,6 +46,8 @@ interface FileState {
  */
 export class HeldFiles {
   readonly #options: HeldFilesOptions;
+  /** Names come and go one after the other. */
+  readonly #naming = new Semaphore(1);
   /** Files that were found right by this process; empty for those found changed since. */
   readonly #right = new Map<number, readonly FileState[]>();
   /** Layers that an earlier daemon has mounted, and this one has not looked at. */
@@ -84,6 +90,10 @@ export class HeldFiles {
    * @throws AppError `failed_precondition` if they are not right (any more); FormatError if the metadata image is damaged.
    */
   async hold(layer: number): Promise<LocalLayer> {
+    return await this.#naming.run(() => this.#hold(layer));
+  }
+
+  async #hold(layer: number): Promise<LocalLayer> {
     const found = await this.#find(layer);
     await checkImage(found);
     this.#lingering.delete(layer);
@@ -124,8 +134,23 @@ export class HeldFiles {
     await this.tidy();
   }
 
+  /** Lets go of all layers; all were unmounted. Waits a moment for the kernel; what containers still have, the next daemon lets go of. */
+  async releaseAll(): Promise<void> {
+    const names = await readdir(this.#options.paths.heldFiles).catch(() => []); // none yet
+    for (const layer of names.map(Number)) await this.release(layer);
+    const deadline = Date.now() + LETTING_GO_MS;
+    while (this.#lingering.size > 0 && Date.now() < deadline) {
+      await delay(LOOK_AGAIN_MS);
+      await this.tidy();
+    }
+  }
+
   /** Lets go of what lingers, and looks at the files of layers that are mounted. To be called now and then. Failures are logged. */
   async tidy(): Promise<void> {
+    await this.#naming.run(() => this.#tidy());
+  }
+
+  async #tidy(): Promise<void> {
     for (const layer of this.#lingering) {
       try {
         if (await this.#isInUse(layer)) continue;

@@ -243,7 +243,10 @@ export class LayerMounts {
     if (local === undefined) return;
     const { layerDigest, imagePath: source, devices } = await local.hold(layer);
     const files = { layerDigest, source, devices: devices.map(({ path }) => path) };
-    await local.mounting(layer, () => mounter.mountErofs({ ...place, ...files, directIo: true }));
+    const mount = () => mounter.mountErofs({ ...place, ...files, directIo: true });
+    // What files loop devices show, the kernel tells.
+    if (place.door === "loop") await mount();
+    else await local.mounting(layer, mount);
   }
 
   async #servedFiles(

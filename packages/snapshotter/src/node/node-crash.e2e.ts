@@ -119,7 +119,7 @@ describe("a node whose processes are killed", { skip }, () => {
     await until("workers and helpers are gone, keeper and server are not", isLeft);
     assert.equal(await sumAt(directory, 2), fileSum(2));
     const mounts = readMountTable().length;
-    const layers = await node.layers("erofs");
+    const layers = await node.layers("erofs", { local: "off" });
     const numbers: number[] = [];
     for (const request of image.requests) {
       const outcome = await layers.prepareLayer(request);

@@ -66,6 +66,7 @@ export class LazyNodeLayers implements NodeLayers {
   readonly #paths: NodePaths;
   readonly #options: NodeLayersOptions;
   readonly #placed: PlacedLayers;
+  readonly #localFiles: HeldFiles;
   readonly #mounts: LayerMounts;
   readonly #jobs: ImageJobs;
   readonly #timer: NodeJS.Timeout;
@@ -81,9 +82,9 @@ export class LazyNodeLayers implements NodeLayers {
     this.#options = options;
     this.#placed = new PlacedLayers({ ...options, paths });
     const find = (layer: number) => localLayer(paths, layer);
-    const localFiles = new HeldFiles({ ...options, paths, find });
+    this.#localFiles = new HeldFiles({ ...options, paths, find });
     const idleMs = options.idleReleaseMs;
-    this.#mounts = new LayerMounts({ ...options, localFiles, paths, idleMs });
+    this.#mounts = new LayerMounts({ ...options, localFiles: this.#localFiles, paths, idleMs });
     this.#jobs = new ImageJobs({
       ...options,
       incoming: paths.incoming,
@@ -183,7 +184,9 @@ export class LazyNodeLayers implements NodeLayers {
     using _placed = this.#placed;
     await this.#jobs[Symbol.asyncDispose]();
     await this.#tidying;
-    if (this.#needed.size === 0) await stopKeeper(this.#paths);
+    if (this.#needed.size > 0) return;
+    await stopKeeper(this.#paths);
+    await this.#localFiles.releaseAll();
   }
 
   async #make(request: LayerRequest, options: IoOptions): Promise<LayerOutcome> {

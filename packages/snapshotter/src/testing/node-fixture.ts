@@ -150,7 +150,6 @@ export class TestNode implements AsyncDisposable {
       ...loops.map(({ path }) => `loop device ${path}`),
       ...nodeProcesses(this.root).map((pid) => `process ${pid}`),
       ...namesIn(this.paths.mounts).map((name) => `mount point ${name}`),
-      ...namesIn(this.paths.heldFiles).map((name) => `held files ${name}`),
       ...namesIn(this.paths.incoming).map((name) => `incoming ${name}`),
     ];
   }
