@@ -16,7 +16,8 @@ const { EINTR, EIO } = constants.errno;
 
 const OFFER = { major: 7, minor: 41, maxReadaheadBytes: 4096, flags: 2n ** 64n - 1n };
 const RESENT = 1n << 63n;
-const tree = new MemoryTree(sampleTree());
+const NODES = sampleTree();
+const tree = new MemoryTree(NODES);
 
 /** A server on a journal of its own copy, so that one that was killed changes nothing any more. */
 class Server {
@@ -69,7 +70,7 @@ describe("FuseSession with a journal", () => {
   });
 
   it("answers in a successor what a server had taken, by its old name", async () => {
-    const first = new Server(EMPTY, new StuckTree(sampleTree()));
+    const first = new Server(EMPTY, new StuckTree(NODES));
     first.kernel.push(readMessage(6n, 2, 100, 50), readMessage(8n, 2, 4096, 10));
     const second = new Server(await first.kill(), tree);
     const { payload } = await second.kernel.reply(6n);
@@ -89,13 +90,13 @@ describe("FuseSession with a journal", () => {
     await looked.kill();
     buffers[0]?.set(interruptOf(8n));
     buffers[1]?.set(readMessage(8n, 2, 0, 10));
-    const interrupted = new Server(memory, new StuckTree(sampleTree()));
+    const interrupted = new Server(memory, new StuckTree(NODES));
     assert.equal((await interrupted.kernel.reply(8n)).errno, EINTR);
     await interrupted.kill();
   });
 
   it("answers an INIT that was received and not answered, and nothing else of another connection", async () => {
-    const first = new Server(EMPTY, new StuckTree(sampleTree()));
+    const first = new Server(EMPTY, new StuckTree(NODES));
     first.kernel.push(readMessage(6n, 2, 0, 10));
     const memory = await first.kill();
     const { buffers } = new RequestJournal({ bytes: memory }, "killed");
@@ -114,7 +115,7 @@ describe("FuseSession with a journal", () => {
 
   it("leaves it to the kernel to send again where it does, and knows what comes", async () => {
     const negotiated = negotiateInit(OFFER);
-    const poison = new StuckTree(sampleTree());
+    const poison = new StuckTree(NODES);
     let memory: Uint8Array = EMPTY;
     for (const unique of [6n, 6n | RESENT, 6n | RESENT]) {
       const server = new Server(memory, poison, { negotiated, predecessor: "crashed" });
@@ -149,7 +150,7 @@ class PoisonTree extends StuckTree {
   #crash: () => void = () => {};
 
   constructor(at: number, answers: boolean) {
-    super(sampleTree());
+    super(NODES);
     this.#at = at;
     this.#answers = answers;
     this.crashed = new Promise((resolve) => {
