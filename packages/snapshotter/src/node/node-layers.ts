@@ -5,7 +5,7 @@ import type { LayerOutcome, LayerRequest, NodeLayers, Usage } from "../contract/
 import type { Door } from "../mount-record.ts";
 import type { ServerCommand } from "../server-process.ts";
 import { ImageJobs } from "./image-jobs.ts";
-import { runningKeeper } from "./keeper.ts";
+import { type Program, runningKeeper } from "./keeper-record.ts";
 import { layerFiles } from "./layer-files.ts";
 import { type LayerMounter, LayerMounts } from "./layer-mounts.ts";
 import { type NodePaths, nodePaths } from "./node-paths.ts";
@@ -22,6 +22,8 @@ export interface NodeLayersOptions {
   readonly mounter: LayerMounter;
   /** Starts a keeper (`runKeeper`), which outlives this process. */
   readonly keeper: ServerCommand;
+  /** What this process is: a keeper of another program is replaced. */
+  readonly program: Program;
   /** Starts an image worker (`runImageWorker`). */
   readonly worker: ServerCommand;
   /** The trust policy for a repository, as text: what was chosen under another policy is chosen anew. */
@@ -45,7 +47,7 @@ export async function openNodeLayers(options: NodeLayersOptions): Promise<LazyNo
     await mkdir(path, { recursive: true, mode: 0o700 });
   }
   await rm(paths.incoming, { recursive: true, force: true });
-  await ensureKeeper(paths, options.keeper);
+  await ensureKeeper(paths, { ...options, command: options.keeper });
   return new LazyNodeLayers(paths, options);
 }
 
@@ -189,12 +191,12 @@ export class LazyNodeLayers implements NodeLayers {
     return this.#tidying;
   }
 
-  /** If keeper and server were both killed, all that hung on them is dead: new ones are for what is mounted from now on. */
+  /** Its server goes on with another one. If both were killed, all that hung on them is dead: new ones are for what is mounted from now on. */
   async #reviveKeeper(): Promise<void> {
     if ((await runningKeeper(this.#paths)) !== undefined) return;
-    if ((await this.serverStats()) !== undefined) return;
-    this.#options.logger.error("keeper and layer server are gone, others are started");
-    await ensureKeeper(this.#paths, this.#options.keeper);
+    const { keeper: command, program, logger } = this.#options;
+    logger.error("keeper is gone, another one is started");
+    await ensureKeeper(this.#paths, { command, program, logger });
   }
 
   async #removeUnneeded(): Promise<void> {

@@ -18,8 +18,8 @@ import { join } from "node:path";
  * and in a runtime directory, which a boot empties and whose path is short enough for sockets whatever the root's is:
  *
  * ```
- * keeper.json   the keeper of the FUSE connection; fuse.json: what was agreed with the kernel
- * *.sock        `layers`: the layer server; `control`: the daemon; `keeper` and `daemon`: held, so that there is one of each
+ * keeper.json   the keeper of the FUSE connection and its server; fuse.json: what was agreed with the kernel
+ * *.sock        `layers`: the layer server; `control`: the daemon; `calls`: the keeper; `keeper` and `daemon`: held, so that there is one of each
  * ```
  * Mount points are short, because the options of an overlay of 128 layers have to fit one page.
  */
@@ -38,6 +38,7 @@ export interface NodePaths {
   readonly daemonSocket: string;
   readonly keeperRecord: string;
   readonly fuseRecord: string;
+  readonly keeperCallsSocket: string;
   readonly layersSocket: string;
   readonly controlSocket: string;
   readonly keeperLog: string;
@@ -69,6 +70,7 @@ export function nodePaths(root: string): NodePaths {
     daemonSocket: join(runtime, "daemon.sock"),
     keeperRecord: join(runtime, "keeper.json"),
     fuseRecord: join(runtime, "fuse.json"),
+    keeperCallsSocket: join(runtime, "calls.sock"),
     layersSocket: join(runtime, "layers.sock"),
     controlSocket: join(runtime, "control.sock"),
     fuseSource: `soci-node:${id}`,

@@ -5,10 +5,15 @@ import { LayerFileSystem } from "../layer-file-system.ts";
 import type { JsonValue } from "../mount-record.ts";
 import { CountingMetrics } from "./counting-metrics.ts";
 import { DiskSlots } from "./disk-slots.ts";
+import { handOverHandler } from "./hand-over.ts";
+import { startHeartbeat } from "./heartbeat.ts";
 import { serveLocalCalls } from "./local-call.ts";
 import { LAYER_SERVER_FUSE_FD, type NodePaths, nodePaths } from "./node-paths.ts";
+import type { ServerEnd } from "./server-start.ts";
 import type { OpenBlobs } from "./source-blob.ts";
 import { warmUpReads } from "./warm-up-reads.ts";
+
+export { parseServerStart } from "./server-start.ts";
 
 /** What the layer server needs from its app. */
 export interface ServeLayersOptions {
@@ -17,8 +22,15 @@ export interface ServeLayersOptions {
   readonly openBlobs: OpenBlobs;
   /** A read(2) that can't be served fails with EIO after this long. */
   readonly readDeadlineMs: number;
-  /** How often a server of this connection was started again. */
-  readonly restarts: number;
+  /** The program's version, for `stats`. */
+  readonly version?: string;
+  /** Servers of this connection before this one that crashed, and that were killed. Default 0. */
+  readonly crashes?: number;
+  readonly kills?: number;
+  /** How the last of them ended. Default `killed`. */
+  readonly predecessor?: ServerEnd;
+  /** How often the keeper wants a beat on descriptor {@link HEARTBEAT_FD}, in milliseconds; none if absent. */
+  readonly beatMs?: number | undefined;
   readonly logger: Logger;
 }
 
@@ -30,10 +42,12 @@ const TIDY_INTERVAL_MS = 5000;
  * touches its own mount, and ends by SIGKILL to itself only, since a process that waits on `/dev/fuse` survives everything else.
  */
 export async function serveLayers(options: ServeLayersOptions): Promise<never> {
-  const { logger } = options;
+  const { logger, beatMs } = options;
+  const heartbeat = beatMs === undefined ? undefined : startHeartbeat(beatMs);
   const fault = (error: unknown): void => {
     const text = error instanceof Error ? error.stack : String(error);
     logger.error("layer server failed", { error: text });
+    heartbeat?.fault();
     die();
   };
   process.on("uncaughtException", fault);
@@ -49,7 +63,8 @@ export async function serveLayers(options: ServeLayersOptions): Promise<never> {
 }
 
 async function serve(options: ServeLayersOptions): Promise<void> {
-  const { openBlobs, logger, readDeadlineMs, restarts } = options;
+  const { openBlobs, logger, readDeadlineMs } = options;
+  const { version = "", crashes = 0, kills = 0 } = options;
   const paths = nodePaths(options.root);
   const metrics = new CountingMetrics();
   await using slots = new DiskSlots({
@@ -73,7 +88,10 @@ async function serve(options: ServeLayersOptions): Promise<void> {
     {
       stats: async () => ({
         pid: process.pid,
-        restarts,
+        version,
+        restarts: crashes + kills,
+        crashes,
+        kills,
         rssBytes: process.memoryUsage.rss(),
         fuseMessages: session.messages,
         counters: metrics.counts(),
@@ -86,6 +104,10 @@ async function serve(options: ServeLayersOptions): Promise<void> {
         await slots.close(Number(params));
         return null;
       },
+      // For when the keeper is gone. The next one ends this process.
+      handOver: handOverHandler({ role: "server", fd: LAYER_SERVER_FUSE_FD }, async (successor) => {
+        setImmediate(() => successor.release()); // after the answer
+      }),
     },
     logger,
   );

@@ -1,17 +1,21 @@
+import { execFileSync } from "node:child_process";
 import { writeSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { AppError, type LogFields, type Logger, silentLogger } from "@soci-ts/core";
 import { parseReference } from "@soci-ts/oci";
 import { RegistryClient } from "@soci-ts/registry-client";
 import { registryImageSource } from "@soci-ts/soci";
 import type { LayerRequest } from "../contract/types.ts";
 import type { Door } from "../mount-record.ts";
+import { parseHolder } from "../node/hand-over.ts";
 import { runImageWorker } from "../node/image-worker.ts";
 import { runKeeper } from "../node/keeper.ts";
 import { runMountHelper } from "../node/run-mount-helper.ts";
 import { serveLayers } from "../node/serve-layers.ts";
-import { nodeCommand, openTestLayers } from "./node-processes.ts";
+import { parseServerStart } from "../node/server-start.ts";
+import { nodeCommand, openTestLayers, testProgram } from "./node-processes.ts";
 
-/* The processes of a node for the e2e tests: ROLE ROOT, and for a daemon DOOR and its requests as JSON. */
+/* The processes of a node for the e2e tests: ROLE ROOT, for a daemon DOOR and its requests as JSON, for keeper and server options as a query string. */
 
 const line =
   (level: string) =>
@@ -28,17 +32,61 @@ const logger: Logger = {
   child: () => logger,
 };
 
-const [role = "", root = "", door = "", requests = "[]"] = process.argv.slice(2);
+/** What a server does when it gets SIGUSR2. Its heap is small then. */
+const faults: Readonly<Record<string, () => void>> = {
+  spin: () => {
+    for (;;);
+  },
+  "block the pool": () => {
+    const pipe = `${root}/fifo`;
+    execFileSync("mkfifo", [pipe]);
+    // Each waits for a writer, in the kernel.
+    for (let thread = 0; thread < 64; thread += 1) void readFile(pipe);
+  },
+  allocate: () => {
+    const all: unknown[] = [];
+    for (;;) all.push(Array.from({ length: 1000 }, () => ({})));
+  },
+  throw: () => {
+    throw new Error("on purpose");
+  },
+};
+
+const [role = "", root = "", ...rest] = process.argv.slice(2);
+const options = new URLSearchParams(rest[0]?.includes("=") === true ? rest[0] : "");
+const version = options.get("version") ?? "1";
 const roles: Readonly<Record<string, () => Promise<void>>> = {
-  keeper: () => runKeeper({ root, server: nodeCommand("serve-layers", root), logger }),
+  keeper: keep,
   "serve-layers": serve,
   "image-worker": work,
   "mount-helper": runMountHelper,
-  daemon: () => runDaemon(door as Door, JSON.parse(requests) as readonly LayerRequest[]),
+  daemon: () =>
+    runDaemon(rest[0] as Door, JSON.parse(rest[1] ?? "[]") as readonly LayerRequest[]),
 };
 await roles[role]?.();
 
+async function keep(): Promise<void> {
+  const text = options.toString();
+  const server = nodeCommand("serve-layers", root, text);
+  const heap = options.get("heapMiB");
+  const NODE_OPTIONS = heap === null ? undefined : `--max-old-space-size=${heap}`;
+  await runKeeper({
+    root,
+    program: testProgram(version),
+    server: { ...server, environment: { ...server.environment, NODE_OPTIONS } },
+    self: nodeCommand("keeper", root, text),
+    holder: parseHolder(rest.at(-1)),
+    isSupervised: false,
+    hold: async () => ({ async [Symbol.asyncDispose]() {} }),
+    onKeeper: async () => {},
+    tickMs: Number(options.get("tickMs") ?? 1000),
+    logger,
+  });
+}
+
 async function serve(): Promise<void> {
+  const fault = faults[options.get("fault") ?? ""];
+  if (fault !== undefined) process.on("SIGUSR2", fault);
   const client = new RegistryClient({ plainHttp: true });
   await serveLayers({
     root,
@@ -47,7 +95,8 @@ async function serve(): Promise<void> {
       return registryImageSource(client, parseReference(image));
     },
     readDeadlineMs: 20_000,
-    restarts: Number(door),
+    version,
+    ...parseServerStart(rest.at(-1)),
     logger,
   });
 }
