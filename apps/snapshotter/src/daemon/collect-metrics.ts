@@ -24,6 +24,8 @@ export function collectMetrics(daemon: Daemon): void {
     const stats = await layers.serverStats();
     if (stats === undefined) return;
     metrics.set("soci_snapshotter_layer_server_restarts", stats.restarts);
+    metrics.set("soci_snapshotter_layer_server_crashes", stats.crashes);
+    metrics.set("soci_snapshotter_layer_server_kills_survived", stats.kills);
     if (stats.pid !== server) seen.clear();
     server = stats.pid;
     for (const [name, count] of Object.entries(stats.counters)) {

@@ -3,7 +3,7 @@ import { AppError } from "@soci-ts/core";
 
 /**
  * Refuses to go on in a mount namespace of this process's own: mounts made there are seen by no container. What counts is the namespace of PID 1, the
- * machine's or, for a daemon in a container with containerd, the container's. Where PID 1 can't be looked at (`hidepid`, no CAP_SYS_PTRACE) nothing is
+ * machine's or, for a daemon in a container with containerd, the container's. Where PID 1 can't be looked at (no CAP_SYS_PTRACE, or it forbids it) nothing is
  * known against this one, and a node that works is not to be kept down.
  * @throws AppError `failed_precondition` that says what to do.
  */

@@ -4,6 +4,7 @@ import { createLogger } from "../logger.ts";
 import type { Session } from "../session.ts";
 import { holdRoot } from "./hold-root.ts";
 import { requireHostMounts } from "./host-mounts.ts";
+import { controlGroup, keeperUnit } from "./keeper-unit.ts";
 import { notifySystemd } from "./notify-systemd.ts";
 import { adjustOomScore } from "./oom-score.ts";
 import { PROGRAM, processCommand } from "./processes.ts";
@@ -19,18 +20,19 @@ export async function keeper(session: Session, args: readonly string[]): Promise
   requireHostMounts();
   const { parseHolder, runKeeper } = await import("@soci-ts/snapshotter/keeper");
   const own = processCommand(config, "keeper");
-  const NOTIFY_SOCKET = environment["NOTIFY_SOCKET"];
+  const unit = keeperUnit(environment, controlGroup());
   await runKeeper({
     root,
     program: { version: session.version, path: PROGRAM },
     server: processCommand(config, "serve-layers"),
-    self: { ...own, environment: { ...own.environment, NOTIFY_SOCKET } },
+    self: { ...own, environment: { ...own.environment, ...unit } },
     // It is systemd's as this one is, whoever asked for it.
-    successorEnvironment: { NOTIFY_SOCKET },
+    successorEnvironment: { ...unit },
     holder: parseHolder(args.at(-1)),
-    isSupervised: NOTIFY_SOCKET !== undefined,
+    isSupervised: unit.NOTIFY_SOCKET !== undefined,
     hold: () => holdRoot(root, nodePaths(root).keeperSocket),
-    onKeeper: (pid) => notifySystemd(config, ["--ready", `MAINPID=${pid}`], logger),
+    onKeeper: (pid) =>
+      notifySystemd({ environment: { ...environment, ...unit } }, ["--ready", `MAINPID=${pid}`], logger),
     logger,
   });
 }

@@ -43,7 +43,7 @@ export interface KeeperOptions {
   readonly isSupervised: boolean;
   /** Makes this the only keeper of the root, for as long as it is one. @throws AppError `failed_precondition` if there is another one. */
   readonly hold: () => Promise<AsyncDisposable>;
-  /** Told which process is the keeper: this one, or another one instead of it. */
+  /** Told which process is the keeper when it is not any more, or not yet, the one that everybody takes for it. Never rejects. */
   readonly onKeeper: (pid: number) => Promise<void>;
   /** How often the server is to beat, in milliseconds. Default 1000. */
   readonly tickMs?: number;
@@ -93,6 +93,7 @@ async function beginAnew(options: KeeperOptions, paths: NodePaths): Promise<void
     try {
       await fuseMount({ fd, target: paths.fuse, source: paths.fuseSource });
       options.logger.info("FUSE connection kept", { path: paths.fuse });
+      void options.onKeeper(process.pid); // the server is not to wait for it
       return await keep(options, paths, { fd, crashes: 0, kills: 0 });
     } finally {
       closeSync(fd);
@@ -160,7 +161,6 @@ async function keep(
   await writeDown(undefined, connection);
   try {
     await using _calls = await serveLocalCalls(paths.keeperCallsSocket, { handOver }, logger);
-    await onKeeper(own.pid);
     const isMounted = (): boolean => isConnectionMounted(paths);
     const signal = released.signal;
     const rest = { server, tickMs, logger, isMounted, onStarted: writeDown, released: signal };

@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { writeSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readFileSync, writeFileSync, writeSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { AppError, type LogFields, type Logger, silentLogger } from "@soci-ts/core";
 import { parseReference } from "@soci-ts/oci";
 import { RegistryClient } from "@soci-ts/registry-client";
@@ -32,7 +33,7 @@ const logger: Logger = {
   child: () => logger,
 };
 
-/** What a server does when it gets SIGUSR2. Its heap is small then. */
+/** What a server does when it gets SIGUSR2: what stands in the root's file `fault`. */
 const faults: Readonly<Record<string, () => void>> = {
   spin: () => {
     for (;;);
@@ -45,12 +46,23 @@ const faults: Readonly<Record<string, () => void>> = {
   },
   allocate: () => {
     const all: unknown[] = [];
-    for (;;) all.push(Array.from({ length: 1000 }, () => ({})));
+    for (;;) all.push(Array.from({ length: 100_000 }, (_, at) => at));
   },
   throw: () => {
     throw new Error("on purpose");
   },
+  stick: () => {
+    void writeFile(join(dirname(root), "frozen", "file"), "text");
+  },
 };
+
+function fail(): void {
+  const fault = readFileSync(`${root}/fault`, "utf8");
+  writeFileSync(`${root}/fault.done`, "");
+  faults[fault]?.();
+  // What the pool was given has been begun by then; nothing beats after it.
+  if (fault === "stick") setTimeout(() => faults["spin"]?.(), 100);
+}
 
 const [role = "", root = "", ...rest] = process.argv.slice(2);
 const options = new URLSearchParams(rest[0]?.includes("=") === true ? rest[0] : "");
@@ -85,8 +97,7 @@ async function keep(): Promise<void> {
 }
 
 async function serve(): Promise<void> {
-  const fault = faults[options.get("fault") ?? ""];
-  if (fault !== undefined) process.on("SIGUSR2", fault);
+  if (options.has("faults")) process.on("SIGUSR2", fail);
   const client = new RegistryClient({ plainHttp: true });
   await serveLayers({
     root,
