@@ -37,7 +37,10 @@ describe("requireHostMounts()", () => {
         const script = 'unshare -m "$@"; exit $?';
         const command = [process.execPath, PROGRAM, ...options, ...role];
         const args = [...container, "sh", "-c", script, "sh", ...command];
-        const { status, stderr } = spawnSync("unshare", args, { encoding: "utf8", timeout: 60_000 });
+        const { status, stderr } = spawnSync("unshare", args, {
+          encoding: "utf8",
+          timeout: 60_000,
+        });
         assert.equal(status, 5, stderr);
         assert.match(stderr, /want that of PID 1/);
         assert.equal(existsSync(root), false);

@@ -6,7 +6,9 @@ import type { Config } from "../config.ts";
 export type Role = "keeper" | "serve-layers" | "serve-mount" | "image-worker" | "mount-helper";
 
 /** Where this program is installed. */
-export const PROGRAM: string = fileURLToPath(new URL("../../bin/soci-snapshotter.js", import.meta.url));
+export const PROGRAM: string = fileURLToPath(
+  new URL("../../bin/soci-snapshotter.js", import.meta.url),
+);
 
 /** What systemd says to the process that it started, and to no other: its sockets, where to report, how often to. */
 const OWN_VARIABLES = {

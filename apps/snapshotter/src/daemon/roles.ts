@@ -32,7 +32,11 @@ export async function keeper(session: Session, args: readonly string[]): Promise
     isSupervised: unit.NOTIFY_SOCKET !== undefined,
     hold: () => holdRoot(root, nodePaths(root).keeperSocket),
     onKeeper: (pid) =>
-      notifySystemd({ environment: { ...environment, ...unit } }, ["--ready", `MAINPID=${pid}`], logger),
+      notifySystemd(
+        { environment: { ...environment, ...unit } },
+        ["--ready", `MAINPID=${pid}`],
+        logger,
+      ),
     logger,
   });
 }

@@ -37,8 +37,8 @@ import { PROGRAM, processCommand } from "./processes.ts";
 import { RecentErrors } from "./recent-errors.ts";
 import { trustText } from "./trust.ts";
 import { usesUserXattrs } from "./user-xattrs.ts";
-import { startWatchdog } from "./watchdog.ts";
 import { failureListener, meteredSnapshots } from "./watch-calls.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 /**
  * Runs the daemon until the session's signal aborts, or `drain` is called. Lazy mounts that containers use live on when it ends, and the next

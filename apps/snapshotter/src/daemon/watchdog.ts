@@ -1,4 +1,4 @@
-import { type Logger, delay } from "@soci-ts/core";
+import { delay, type Logger } from "@soci-ts/core";
 import { passPool } from "@soci-ts/snapshotter";
 import type { Config } from "../config.ts";
 import { notifySystemd } from "./notify-systemd.ts";

@@ -40,32 +40,41 @@ export async function keeperFromHolder(
 ): Promise<number | undefined> {
   const deadline = Date.now() + PATIENCE_MS;
   for (;;) {
-    const record = await readKeeperRecord(paths);
-    const keeper = record !== undefined && processState(record) !== "gone" ? record : undefined;
+    const holder = await holderOf(paths);
+    if (holder === undefined) return undefined;
+    const { keeper } = holder;
     if (keeper !== undefined && isSameProgram(keeper.program, wanted.program)) return keeper.pid;
-    if (keeper === undefined && !(await isServed(paths, record))) return undefined;
     try {
-      const socket = keeper === undefined ? paths.layersSocket : paths.keeperCallsSocket;
-      return await askToHandOver(socket, wanted.command, signal);
+      return await askToHandOver(holder.socket, wanted.command, signal);
     } catch (error) {
       signal?.throwIfAborted();
-      // Whoever is asked has only just started, or hands over to somebody else, or does not work.
-      const isOver = keeper === undefined ? Date.now() > deadline : !isInTurn(error);
-      if (isOver && keeper !== undefined) throw error;
-      if (isOver) await endServer(record?.server);
+      await onRefusal(holder, error, Date.now() > deadline);
     }
     await delay(POLL_MS, signal);
   }
 }
 
-function isInTurn(error: unknown): boolean {
-  return AppError.from(error).code === "aborted";
+/** Who holds a connection: a keeper, or a server whose keeper is gone. */
+interface ConnectionHolder {
+  readonly keeper: KeeperRecord | undefined;
+  readonly server: ProcessIdentity | undefined;
+  /** Where it is asked. */
+  readonly socket: string;
+}
+
+async function holderOf(paths: NodePaths): Promise<ConnectionHolder | undefined> {
+  const record = await readKeeperRecord(paths);
+  const server = record?.server;
+  if (record !== undefined && processState(record) !== "gone") {
+    return { keeper: record, server, socket: paths.keeperCallsSocket };
+  }
+  const isServed = await hasServer(paths, server);
+  return isServed ? { keeper: undefined, server, socket: paths.layersSocket } : undefined;
 }
 
 /** A server that was started just before its keeper was killed may not be on record. */
-async function isServed(paths: NodePaths, record: KeeperRecord | undefined): Promise<boolean> {
+async function hasServer(paths: NodePaths, server: ProcessIdentity | undefined): Promise<boolean> {
   if (!isConnectionMounted(paths)) return false;
-  const server = record?.server;
   if (server !== undefined && processState(server) === "alive") return true;
   return await serverStats(paths).then(
     () => true,
@@ -73,8 +82,14 @@ async function isServed(paths: NodePaths, record: KeeperRecord | undefined): Pro
   );
 }
 
-async function endServer(server: ProcessIdentity | undefined): Promise<void> {
-  if (server !== undefined) await endProcess(server);
+/** Whoever hands over to somebody else, or has only just started, is asked again; a server that does not work is ended at last. */
+async function onRefusal(
+  { keeper, server }: ConnectionHolder,
+  error: unknown,
+  isOverdue: boolean,
+): Promise<void> {
+  if (keeper !== undefined && AppError.from(error).code !== "aborted") throw error;
+  if (keeper === undefined && isOverdue && server !== undefined) await endProcess(server);
 }
 
 async function askToHandOver(

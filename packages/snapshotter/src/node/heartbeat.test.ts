@@ -13,8 +13,12 @@ describe("BeatWatch", () => {
   } => {
     const pipe = new PassThrough();
     const seen = { ticks: 0, missed: 0 };
-    const onTick = (): void => void (seen.ticks += 1);
-    const onMissed = (): void => void (seen.missed += 1);
+    const onTick = (): void => {
+      seen.ticks += 1;
+    };
+    const onMissed = (): void => {
+      seen.missed += 1;
+    };
     const watch = new BeatWatch(pipe, { tickMs: 2, onTick, onMissed });
     return { pipe, watch, seen };
   };

@@ -65,6 +65,12 @@ function only(root: string, role: "keeper" | "serve-layers"): number {
   return pids[0] ?? 0;
 }
 
+/** What the keeper's log says of servers that ended. */
+function endsOf({ paths }: TestNode): readonly string[] {
+  const lines = readFileSync(paths.keeperLog, "utf8").split("\n");
+  return lines.filter((line) => line.includes("another is started"));
+}
+
 /** Ends it, and says whether anything is left. */
 async function endCleanly({ node, layers }: Mounted): Promise<void> {
   layers.retain(new Set());
@@ -92,6 +98,7 @@ describe("a keeper", { skip }, () => {
       throw: "its own fault",
     };
     let file = 0;
+    const ends: string[] = [];
     for (const [fault, how] of Object.entries(faults)) {
       await read(file);
       const server = only(node.root, "serve-layers");
@@ -100,14 +107,19 @@ describe("a keeper", { skip }, () => {
       await until(fault, () => existsSync(join(node.root, "fault.done")));
       await read(file + 1);
       file += 2;
-      assert.notEqual(only(node.root, "serve-layers"), server);
-      const log = await readFile(node.paths.keeperLog, "utf8");
-      const line = log.split("\n").filter((it) => it.includes("another is started")).at(-1);
-      assert.ok(line?.includes(`"how":"${how}","predecessor":"crashed"`), line);
+      ends.push(`"how":"${how}","predecessor":"crashed"`);
+      // What was read may have been read ahead.
+      await until(`${fault} ends it`, () => endsOf(node).length === ends.length, 30_000);
+      for (const [at, end] of ends.entries()) assert.ok(endsOf(node)[at]?.includes(end), fault);
+      await until("another one runs", () => {
+        return !nodeProcesses(node.root, "serve-layers").includes(server);
+      });
       await run("rm", [join(node.root, "fault.done")]);
     }
+    await until("a server answers", async () => (await layers.serverStats()) !== undefined);
     process.kill(only(node.root, "serve-layers"), "SIGKILL");
     await read(9);
+    await until("the next answers", async () => (await layers.serverStats())?.kills === 1);
     const stats = await layers.serverStats();
     assert.deepEqual([stats?.crashes, stats?.kills, stats?.restarts], [4, 1, 5]);
     await endCleanly(bench);
@@ -167,7 +179,10 @@ describe("a keeper", { skip }, () => {
     const newer = record.replace('"format":1', '"format":2');
     await writeFile(paths.keeperRecord, newer);
     const refused = { code: "failed_precondition", message: /format is 2/ };
-    await assert.rejects(ensureKeeper(paths, { ...keeper(root, "1"), logger: silentLogger }), refused);
+    await assert.rejects(
+      ensureKeeper(paths, { ...keeper(root, "1"), logger: silentLogger }),
+      refused,
+    );
     assert.equal(await readFile(paths.keeperRecord, "utf8"), newer);
     await writeFile(paths.keeperRecord, record);
     await endCleanly(bench);
@@ -180,6 +195,7 @@ describe("a keeper", { skip }, () => {
       const killed = only(node.root, "keeper");
       const server = only(node.root, "serve-layers");
       process.kill(killed, "SIGKILL");
+      await until("it is gone", () => nodeProcesses(node.root, "keeper").length === 0);
       const reading = read(round * 3);
       await layers.removeLayers([]); // as tidying does every few seconds
       await reading;

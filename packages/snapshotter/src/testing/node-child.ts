@@ -72,8 +72,7 @@ const roles: Readonly<Record<string, () => Promise<void>>> = {
   "serve-layers": serve,
   "image-worker": work,
   "mount-helper": runMountHelper,
-  daemon: () =>
-    runDaemon(rest[0] as Door, JSON.parse(rest[1] ?? "[]") as readonly LayerRequest[]),
+  daemon: () => runDaemon(rest[0] as Door, JSON.parse(rest[1] ?? "[]") as readonly LayerRequest[]),
 };
 await roles[role]?.();
 
