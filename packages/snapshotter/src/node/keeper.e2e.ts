@@ -94,7 +94,8 @@ describe("a keeper", { skip }, () => {
     const faults = {
       spin: "no heartbeat",
       "block the pool": "no heartbeat",
-      allocate: "SIGABRT",
+      // On a machine with a lot to do V8 may collect garbage for so long before it gives up that it is given up first.
+      allocate: "SIGABRT|no heartbeat",
       throw: "its own fault",
     };
     let file = 0;
@@ -107,10 +108,12 @@ describe("a keeper", { skip }, () => {
       await until(fault, () => existsSync(join(node.root, "fault.done")));
       await read(file + 1);
       file += 2;
-      ends.push(`"how":"${how}","predecessor":"crashed"`);
+      ends.push(`"how":"(${how})","predecessor":"crashed"`);
       // What was read may have been read ahead.
       await until(`${fault} ends it`, () => endsOf(node).length === ends.length, 30_000);
-      for (const [at, end] of ends.entries()) assert.ok(endsOf(node)[at]?.includes(end), fault);
+      for (const [at, end] of ends.entries()) {
+        assert.match(endsOf(node)[at] ?? "", new RegExp(end));
+      }
       await until("another one runs", () => {
         return !nodeProcesses(node.root, "serve-layers").includes(server);
       });

@@ -46,7 +46,7 @@ const faults: Readonly<Record<string, () => void>> = {
   },
   allocate: () => {
     const all: unknown[] = [];
-    for (;;) all.push(Array.from({ length: 100_000 }, (_, at) => at));
+    for (;;) all.push(new Array(4_000_000).fill(1.5));
   },
   throw: () => {
     throw new Error("on purpose");
