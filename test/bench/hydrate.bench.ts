@@ -25,6 +25,8 @@ import { megabytesPerSecond, printTable } from "./table.ts";
 const PROGRAM = fileURLToPath(
   new URL("../../../apps/snapshotter/bin/soci-snapshotter.js", import.meta.url),
 );
+const PACKAGE = new URL("../../../apps/snapshotter/package.json", import.meta.url);
+const { version: VERSION } = JSON.parse(await readFile(PACKAGE, "utf8")) as { version: string };
 const READER = fileURLToPath(new URL("./hydrate-reader.js", import.meta.url));
 const MEGABYTES = 200;
 const WINDOW_MS = 2000;
@@ -92,6 +94,7 @@ async function measure(rate: number): Promise<string[][]> {
     root,
     door: "erofs",
     local: "off",
+    program: { version: VERSION, path: PROGRAM },
     mounter,
     keeper: role("keeper"),
     worker: role("image-worker"),

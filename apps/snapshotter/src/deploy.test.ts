@@ -39,6 +39,16 @@ describe("systemd units", () => {
     assert.doesNotMatch(unit("soci-snapshotter.service"), /^(BindsTo|PartOf|PropagatesStopTo)=/m);
   });
 
+  it("start daemon and keeper again however often they are killed, and take a new keeper's word", () => {
+    for (const name of ["soci-snapshotter.service", "soci-snapshotter-keeper.service"]) {
+      assert.match(unit(name), /^StartLimitIntervalSec=0$/m, name);
+      assert.match(unit(name), /^Type=notify\nNotifyAccess=all$/m, name);
+    }
+    assert.match(unit("soci-snapshotter.service"), /^Restart=always$/m);
+    assert.match(unit("soci-snapshotter.service"), /^RestartPreventExitStatus=0 2$/m);
+    assert.match(unit("soci-snapshotter.service"), /^WatchdogSec=60$/m);
+  });
+
   it("pass systemd-analyze verify", (t) => {
     if (spawnSync("systemd-analyze", ["--version"]).status !== 0) {
       t.skip("systemd-analyze is missing: apt-get install -y systemd");

@@ -122,6 +122,14 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
     type: "gauge",
     help: "How often the process that answers reads was started again since the keeper started.",
   },
+  soci_snapshotter_layer_server_crashes: {
+    type: "gauge",
+    help: "How many of them ended by their own fault: errors, no memory, no heartbeat; want 0.",
+  },
+  soci_snapshotter_layer_server_kills_survived: {
+    type: "gauge",
+    help: "How many of them somebody killed, and readers did not notice.",
+  },
   soci_snapshotter_unknown_metrics_total: {
     type: "counter",
     help: "Counts that were given a name which is not in this table; want 0.",

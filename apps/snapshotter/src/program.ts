@@ -197,8 +197,8 @@ function addHiddenCommands(program: Command, runner: Runner): void {
       .allowUnknownOption()
       .addHelpText("after", example(`soci-snapshotter ${name}`))
       .action(async (args: string[]) => runner(quietly((session) => run(session, args))));
-  add("keeper", "The process that holds /dev/fuse.", async (session) =>
-    (await slots()).keeper(session),
+  add("keeper", "The process that holds /dev/fuse.", async (session, args) =>
+    (await slots()).keeper(session, args),
   );
   add("serve-layers", "The process that answers the kernel's reads.", async (session, args) =>
     (await slots()).layerServer(session, args),

@@ -6,13 +6,15 @@ export { type ChooseDoorOptions, chooseDoor, type DoorChoice } from "./doors.ts"
 export { type MountedImage, type MountImageOptions, mountImage } from "./mount-image.ts";
 export type { Door, JsonValue } from "./mount-record.ts";
 export type { MountStats } from "./mount-stats.ts";
-export { type HistogramCounts, LATENCY_BUCKETS } from "./node/counting-metrics.ts";
 export type { Evicted } from "./node/cache-eviction.ts";
+export { type HistogramCounts, LATENCY_BUCKETS } from "./node/counting-metrics.ts";
 export type { CacheLimits } from "./node/eviction-policy.ts";
 export type { Freed, GarbageReport } from "./node/garbage.ts";
+export { passPool } from "./node/heartbeat.ts";
 export { idMappedMounts } from "./node/id-mapped-mounts.ts";
 export { type ImageWorkerOptions, runImageWorker } from "./node/image-worker.ts";
 export { type KeeperOptions, runKeeper } from "./node/keeper.ts";
+export type { Program } from "./node/keeper-record.ts";
 export type { LayerMounter, LayerMountPoint } from "./node/layer-mounts.ts";
 export { callLocal, type LocalHandlers, serveLocalCalls } from "./node/local-call.ts";
 export { MountHelper, type MountHelperOptions, startMountHelper } from "./node/mount-helper.ts";

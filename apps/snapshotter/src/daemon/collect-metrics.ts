@@ -30,6 +30,8 @@ export function collectMetrics(daemon: Daemon): void {
     const stats = await layers.serverStats();
     if (stats === undefined) return;
     metrics.set("soci_snapshotter_layer_server_restarts", stats.restarts);
+    metrics.set("soci_snapshotter_layer_server_crashes", stats.crashes);
+    metrics.set("soci_snapshotter_layer_server_kills_survived", stats.kills);
     addCounts(metrics, stats, last?.pid === stats.pid ? last : undefined);
     last = stats;
   });

@@ -5,7 +5,21 @@ import type { Config } from "../config.ts";
 /** The daemon's own processes, by the names that the program knows them by. */
 export type Role = "keeper" | "serve-layers" | "serve-mount" | "image-worker" | "mount-helper";
 
-const PROGRAM = fileURLToPath(new URL("../../bin/soci-snapshotter.js", import.meta.url));
+/** Where this program is installed. */
+export const PROGRAM: string = fileURLToPath(
+  new URL("../../bin/soci-snapshotter.js", import.meta.url),
+);
+
+/** What systemd says to the process that it started, and to no other: its sockets, where to report, how often to. */
+const OWN_VARIABLES = {
+  LISTEN_PID: undefined,
+  LISTEN_FDS: undefined,
+  LISTEN_FDNAMES: undefined,
+  NOTIFY_SOCKET: undefined,
+  WATCHDOG_PID: undefined,
+  WATCHDOG_USEC: undefined,
+  MAINPID: undefined,
+};
 
 /** How to start one of the daemon's processes: this program again, with the same configuration. */
 export function processCommand(config: Config, role: Role): ServerCommand {
@@ -14,7 +28,6 @@ export function processCommand(config: Config, role: Role): ServerCommand {
   if (configFile !== undefined) options.push("--config", configFile);
   return {
     argv: [process.execPath, PROGRAM, ...options, role],
-    // A socket that systemd handed over is the daemon's alone.
-    environment: { ...environment, LISTEN_PID: undefined, LISTEN_FDS: undefined },
+    environment: { ...environment, ...OWN_VARIABLES },
   };
 }

@@ -3,47 +3,73 @@ import { nodePaths } from "@soci-ts/snapshotter/paths";
 import { createLogger } from "../logger.ts";
 import type { Session } from "../session.ts";
 import { holdRoot } from "./hold-root.ts";
-import { processCommand } from "./processes.ts";
+import { requireHostMounts } from "./host-mounts.ts";
+import { controlGroup, keeperUnit } from "./keeper-unit.ts";
+import { notifySystemd } from "./notify-systemd.ts";
+import { adjustOomScore } from "./oom-score.ts";
+import { PROGRAM, processCommand } from "./processes.ts";
 import { usesUserXattrs } from "./user-xattrs.ts";
 
-/** The process that holds `/dev/fuse`; ends when the file system has been unmounted. */
-export async function keeper(session: Session): Promise<void> {
+/** The process that holds `/dev/fuse`; ends when the file system has been unmounted, or another keeper has taken over. */
+export async function keeper(session: Session, args: readonly string[]): Promise<void> {
   leaveSignals();
+  adjustOomScore("keeper");
   const config = session.config();
   const logger = createLogger(config.logLevel, { process: "keeper" });
-  const { root } = config;
-  const { runKeeper } = await import("@soci-ts/snapshotter/keeper");
-  await using _hold = await holdRoot(root, nodePaths(root).keeperSocket);
-  await runKeeper({ root, server: processCommand(config, "serve-layers"), logger });
+  const { root, environment } = config;
+  requireHostMounts();
+  const { parseHolder, runKeeper } = await import("@soci-ts/snapshotter/keeper");
+  const own = processCommand(config, "keeper");
+  const unit = keeperUnit(environment, controlGroup());
+  await runKeeper({
+    root,
+    program: { version: session.version, path: PROGRAM },
+    server: processCommand(config, "serve-layers"),
+    self: { ...own, environment: { ...own.environment, ...unit } },
+    // It is systemd's as this one is, whoever asked for it.
+    successorEnvironment: { ...unit },
+    holder: parseHolder(args.at(-1)),
+    isSupervised: unit.NOTIFY_SOCKET !== undefined,
+    hold: () => holdRoot(root, nodePaths(root).keeperSocket),
+    onKeeper: (pid) =>
+      notifySystemd(
+        { environment: { ...environment, ...unit } },
+        ["--ready", `MAINPID=${pid}`],
+        logger,
+      ),
+    logger,
+  });
 }
 
 /** The process that answers the kernel's reads; ends by SIGKILL to itself. */
 export async function layerServer(session: Session, args: readonly string[]): Promise<void> {
   leaveSignals();
+  adjustOomScore("serve-layers");
   const config = session.config();
   const logger = createLogger(config.logLevel, { process: "serve-layers" });
   const { root } = config;
   const readDeadlineMs = config.read.deadlineMs;
   const { blobsFrom, openRegistryClient } = await import("./registry.ts");
-  const { serveLayers } = await import("@soci-ts/snapshotter/layer-server");
+  const { parseServerStart, serveLayers } = await import("@soci-ts/snapshotter/layer-server");
   const client = openRegistryClient(config, logger);
-  const restarts = Number(args.at(-1));
   const { mode, maxBytesPerSecond, idleMs } = config.hydrate;
   const { quotaBytes, minFreeBytes } = config.cache;
   await serveLayers({
     root,
+    version: session.version,
     openBlobs: blobsFrom(client),
     readDeadlineMs,
     hydrate: { isOn: mode === "on", maxBytesPerSecond, idleMs },
-    restarts,
     resend: config.mount.resend,
     cacheLimits: { quotaBytes, minFreeBytes },
+    ...parseServerStart(args.at(-1)),
     logger,
   });
 }
 
 /** The process that makes one image's layers ready. */
 export async function imageWorker(session: Session): Promise<void> {
+  adjustOomScore("image-worker");
   const config = session.config();
   const logger = createLogger(config.logLevel, { process: "image-worker" });
   const { root } = config;
@@ -68,6 +94,7 @@ export async function imageWorker(session: Session): Promise<void> {
 /** One of the processes that make mounts; ends when its standard input does. */
 export async function mountHelper(): Promise<void> {
   leaveSignals();
+  adjustOomScore("mount-helper");
   const { runMountHelper } = await import("@soci-ts/snapshotter/mount-helper");
   await runMountHelper();
 }

@@ -27,14 +27,18 @@ import { activatedSocket } from "../socket-activation.ts";
 import { collectMetrics } from "./collect-metrics.ts";
 import { controlHandlers } from "./control-handlers.ts";
 import type { Daemon } from "./daemon.ts";
+import { endOnFault } from "./end-on-fault.ts";
 import { holdRoot } from "./hold-root.ts";
+import { requireHostMounts } from "./host-mounts.ts";
 import { MeteredLayers } from "./metered-layers.ts";
 import { notifySystemd } from "./notify-systemd.ts";
-import { processCommand } from "./processes.ts";
+import { adjustOomScore } from "./oom-score.ts";
+import { PROGRAM, processCommand } from "./processes.ts";
 import { RecentErrors } from "./recent-errors.ts";
 import { trustText } from "./trust.ts";
 import { usesUserXattrs } from "./user-xattrs.ts";
 import { failureListener, meteredSnapshots } from "./watch-calls.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 /**
  * Runs the daemon until the session's signal aborts, or `drain` is called. Lazy mounts that containers use live on when it ends, and the next
@@ -45,6 +49,9 @@ export async function runDaemon(session: Session): Promise<void> {
   const config = session.config();
   const errors = new RecentErrors();
   const logger = errors.watch(createLogger(config.logLevel, { process: "daemon" }));
+  endOnFault(logger);
+  requireHostMounts();
+  adjustOomScore("daemon");
   const stack = new DisposeStack();
   const ended = new AbortController();
   const signal = AbortSignal.any([session.signal, ended.signal]);
@@ -52,7 +59,8 @@ export async function runDaemon(session: Session): Promise<void> {
     const daemon = await openDaemon({ session, config, logger, errors }, stack);
     await serve(daemon, stack, () => ended.abort());
     logger.info("ready", { address: config.address, root: config.root, door: daemon.door.door });
-    notifySystemd(config, logger);
+    await notifySystemd(config, ["--ready"], logger);
+    stack.use(startWatchdog(config, logger));
     if (!signal.aborted) await once(signal, "abort");
     logger.info("ending");
   } finally {
@@ -94,6 +102,7 @@ async function openDaemon(parts: OpenParts, stack: DisposeStack): Promise<Daemon
       mounter: helper,
       local: config.mount.local,
       keeper: processCommand(config, "keeper"),
+      program: { version: session.version, path: PROGRAM },
       worker: processCommand(config, "image-worker"),
       policyOf: (repository) => `${marks}: ${trustText(config, repository)}`,
       idleReleaseMs: config.mount.idleReleaseMs,

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { describe, it } from "node:test";
-import { delay } from "@soci-ts/core";
+import { delay, silentLogger } from "@soci-ts/core";
 import { ownIdentity } from "../process-identity.ts";
 import { temporary } from "../testing/temporary.ts";
-import { runningKeeper } from "./keeper.ts";
+import { runningKeeper } from "./keeper-record.ts";
 import { type NodePaths, nodePaths } from "./node-paths.ts";
-import { ensureKeeper, stopKeeper } from "./start-keeper.ts";
+import { type EnsureKeeperOptions, ensureKeeper, stopKeeper } from "./start-keeper.ts";
 
 /** Runs `test` with the paths of a root that nothing is mounted below. */
 async function rooted(test: (paths: NodePaths) => Promise<void>): Promise<void> {
@@ -32,14 +32,16 @@ describe("runningKeeper()", () => {
 });
 
 describe("ensureKeeper()", () => {
-  const shell = (script: string): { readonly argv: readonly [string, ...string[]] } => ({
-    argv: ["/bin/sh", "-c", script],
+  const shell = (script: string): EnsureKeeperOptions => ({
+    command: { argv: ["/bin/sh", "-c", script], environment: { PATH: "/bin" } },
+    program: { version: "1", path: "/bin/sh" },
+    logger: silentLogger,
   });
 
   it("says where to look when what it starts ends, and begins a log that is too long anew", () =>
     rooted(async (paths) => {
       await writeFile(paths.keeperLog, Buffer.alloc(17 * 2 ** 20));
-      const command = { ...shell("echo no fuse here; exit 1"), environment: {} };
+      const command = shell("echo no fuse here; exit 1");
       const failed = { code: "unavailable", message: /keeper\.log/ };
       await assert.rejects(ensureKeeper(paths, command), failed);
       assert.equal(readFileSync(paths.keeperLog, "utf8"), "no fuse here\n");
@@ -48,7 +50,7 @@ describe("ensureKeeper()", () => {
   it("leaves with its signal's reason, and what it started goes on", () =>
     rooted(async (paths) => {
       const mark = `${paths.root}/done`;
-      const command = { ...shell(`sleep 0.2; echo > ${mark}`), environment: { PATH: "/bin" } };
+      const command = shell(`sleep 0.2; echo > ${mark}`);
       const abort = new AbortController();
       const waiting = ensureKeeper(paths, command, { signal: abort.signal });
       const left = assert.rejects(waiting, /enough/);

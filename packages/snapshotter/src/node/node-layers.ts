@@ -8,7 +8,7 @@ import { HeldFiles } from "./held-files.ts";
 import { allocatedBelow } from "./evictable-layers.ts";
 import { type Freed, type GarbageReport, removeTemporaries } from "./garbage.ts";
 import { ImageJobs } from "./image-jobs.ts";
-import { runningKeeper } from "./keeper.ts";
+import { type Program, runningKeeper } from "./keeper-record.ts";
 import { layerFiles } from "./layer-files.ts";
 import { type LayerMounter, type LayerMountPoint, LayerMounts } from "./layer-mounts.ts";
 import { localLayer } from "./local-data.ts";
@@ -34,6 +34,8 @@ export interface NodeLayersOptions {
   readonly local: "auto" | "off";
   /** Starts a keeper (`runKeeper`), which outlives this process. */
   readonly keeper: ServerCommand;
+  /** What this process is: a keeper of another program is replaced. */
+  readonly program: Program;
   /** Starts an image worker (`runImageWorker`). */
   readonly worker: ServerCommand;
   /** The trust policy for a repository, as text: what was chosen under another policy is chosen anew. */
@@ -57,7 +59,7 @@ export async function openNodeLayers(options: NodeLayersOptions): Promise<LazyNo
     await mkdir(path, { recursive: true, mode: 0o700 });
   }
   await rm(paths.incoming, { recursive: true, force: true });
-  await ensureKeeper(paths, options.keeper);
+  await ensureKeeper(paths, { ...options, command: options.keeper });
   return new LazyNodeLayers(paths, options);
 }
 
@@ -225,12 +227,12 @@ export class LazyNodeLayers implements NodeLayers {
     return this.#tidying;
   }
 
-  /** If keeper and server were both killed, all that hung on them is dead: new ones are for what is mounted from now on. */
+  /** Its server goes on with another one. If both were killed, all that hung on them is dead: new ones are for what is mounted from now on. */
   async #reviveKeeper(): Promise<void> {
     if ((await runningKeeper(this.#paths)) !== undefined) return;
-    if ((await this.serverStats()) !== undefined) return;
-    this.#options.logger.error("keeper and layer server are gone, others are started");
-    await ensureKeeper(this.#paths, this.#options.keeper);
+    const { keeper: command, program, logger } = this.#options;
+    logger.error("keeper is gone, another one is started");
+    await ensureKeeper(this.#paths, { command, program, logger });
   }
 
   async #collect({ all }: { readonly all: boolean }): Promise<GarbageReport> {

@@ -20,9 +20,9 @@ import { join } from "node:path";
  * and in a runtime directory, which a boot empties and whose path is short enough for sockets whatever the root's is:
  *
  * ```
- * keeper.json   the keeper of the FUSE connection; fuse.json: what was agreed with the kernel
+ * keeper.json   the keeper of the FUSE connection and its server; fuse.json: what was agreed with the kernel
  * journal       the layer server's requests in flight, for its successor
- * *.sock        `layers`: the layer server; `control`: the daemon; `keeper` and `daemon`: held, so that there is one of each
+ * *.sock        `layers`: the layer server; `control`: the daemon; `calls`: the keeper; `keeper` and `daemon`: held, so that there is one of each
  * ```
  * Mount points are short, because the options of an overlay of 128 layers have to fit one page.
  */
@@ -44,6 +44,7 @@ export interface NodePaths {
   readonly keeperRecord: string;
   readonly fuseRecord: string;
   readonly journal: string;
+  readonly keeperCallsSocket: string;
   readonly layersSocket: string;
   readonly controlSocket: string;
   readonly keeperLog: string;
@@ -77,6 +78,7 @@ export function nodePaths(root: string): NodePaths {
     keeperRecord: join(runtime, "keeper.json"),
     fuseRecord: join(runtime, "fuse.json"),
     journal: join(runtime, "journal"),
+    keeperCallsSocket: join(runtime, "calls.sock"),
     layersSocket: join(runtime, "layers.sock"),
     controlSocket: join(runtime, "control.sock"),
     fuseSource: `soci-node:${id}`,

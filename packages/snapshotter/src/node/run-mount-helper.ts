@@ -21,10 +21,16 @@ import type { HelperMessage, HelperRequest } from "./mount-helper-protocol.ts";
  */
 export async function runMountHelper(): Promise<never> {
   for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) process.on(signal, () => {});
+  process.on("uncaughtException", die); // the daemon sees that it ended
+  process.on("unhandledRejection", die);
   const namespaces = new UserNamespaces();
   for await (const line of createInterface({ input: process.stdin })) {
     say(await answer(JSON.parse(line) as HelperRequest, namespaces));
   }
+  return die();
+}
+
+function die(): never {
   process.kill(process.pid, "SIGKILL");
   // The signal is delivered before the call returns; the loop is for the type checker.
   for (;;);

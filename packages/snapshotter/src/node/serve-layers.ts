@@ -5,7 +5,6 @@ import {
   FuseSession,
   formatNegotiated,
   type Negotiated,
-  type PredecessorEnd,
   parseNegotiated,
   RequestJournal,
 } from "@soci-ts/fuse";
@@ -18,12 +17,17 @@ import { CountingMetrics } from "./counting-metrics.ts";
 import { DiskSlots } from "./disk-slots.ts";
 import { EvictableLayers } from "./evictable-layers.ts";
 import type { CacheLimits } from "./eviction-policy.ts";
+import { handOverHandler } from "./hand-over.ts";
+import { startHeartbeat } from "./heartbeat.ts";
 import { type HydrationSettings, slotHydrator } from "./hydrate-slots.ts";
 import { openJournalFile } from "./journal-file.ts";
 import { serveLocalCalls } from "./local-call.ts";
 import { LAYER_SERVER_FUSE_FD, type NodePaths, nodePaths } from "./node-paths.ts";
+import type { ServerEnd } from "./server-start.ts";
 import type { OpenBlobs } from "./source-blob.ts";
 import { warmUpReads } from "./warm-up-reads.ts";
+
+export { parseServerStart } from "./server-start.ts";
 
 /** What the layer server needs from its app. */
 export interface ServeLayersOptions {
@@ -33,13 +37,18 @@ export interface ServeLayersOptions {
   /** A read(2) that can't be served fails with EIO after this long. */
   readonly readDeadlineMs: number;
   readonly hydrate: HydrationSettings;
-  /** How often a server of this connection was started again. */
-  readonly restarts: number;
+  /** The program's version, for `stats`. */
+  readonly version?: string;
+  /** Servers of this connection before this one that crashed, and that were killed. Default 0. */
+  readonly crashes?: number;
+  readonly kills?: number;
   /**
-   * How the server before this one ended, as far as its keeper can tell; default `killed`. What was being worked on when three servers crashed gets
+   * How the last of them ended, as far as the keeper can tell; default `killed`. What was being worked on when three servers crashed gets
    * EIO; being killed from outside counts for nothing.
    */
-  readonly predecessor?: PredecessorEnd;
+  readonly predecessor?: ServerEnd;
+  /** How often the keeper wants a beat on descriptor {@link HEARTBEAT_FD}, in milliseconds; none if absent. */
+  readonly beatMs?: number | undefined;
   /** `off`: does not ask the kernel to send requests again, on a new connection; the journal alone has them. Default `auto`. */
   readonly resend?: "auto" | "off";
   /** What layer caches may take of the disk. */
@@ -62,12 +71,14 @@ const TIDY_INTERVAL_MS = 5000;
  * touches its own mount, and ends by SIGKILL to itself only, since a process that waits on `/dev/fuse` survives everything else.
  */
 export async function serveLayers(options: ServeLayersOptions): Promise<never> {
-  const { logger } = options;
+  const { logger, beatMs } = options;
   const journaled: Journaled = {};
+  const heartbeat = beatMs === undefined ? undefined : startHeartbeat(beatMs);
   const fault = (error: unknown): void => {
     journaled.journal?.markCrashed();
     const text = error instanceof Error ? error.stack : String(error);
     logger.error("layer server failed", { error: text });
+    heartbeat?.fault();
     die();
   };
   process.on("uncaughtException", fault);
@@ -83,7 +94,8 @@ export async function serveLayers(options: ServeLayersOptions): Promise<never> {
 }
 
 async function serve(options: ServeLayersOptions, journaled: Journaled): Promise<void> {
-  const { openBlobs, logger, readDeadlineMs, restarts, hydrate } = options;
+  const { openBlobs, logger, readDeadlineMs, hydrate } = options;
+  const { version = "", crashes = 0, kills = 0 } = options;
   const paths = nodePaths(options.root);
   const metrics = new CountingMetrics();
   await using slots = new DiskSlots({
@@ -124,7 +136,10 @@ async function serve(options: ServeLayersOptions, journaled: Journaled): Promise
     {
       stats: async () => ({
         pid: process.pid,
-        restarts,
+        version,
+        restarts: crashes + kills,
+        crashes,
+        kills,
         rssBytes: process.memoryUsage.rss(),
         fuseMessages: session.messages,
         counters: metrics.counts(),
@@ -140,6 +155,10 @@ async function serve(options: ServeLayersOptions, journaled: Journaled): Promise
         return null;
       },
       evict: async (params) => ({ ...(await eviction.evictNow({ all: params === "all" })) }),
+      // For when the keeper is gone. The next one ends this process.
+      handOver: handOverHandler({ role: "server", fd: LAYER_SERVER_FUSE_FD }, async (successor) => {
+        setImmediate(() => successor.release()); // after the answer
+      }),
     },
     logger,
   );

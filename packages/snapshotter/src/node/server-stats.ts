@@ -10,8 +10,12 @@ import { readSlotStats, type SlotStats, slotDirectory } from "./slot-files.ts";
 export interface ServerStats {
   readonly pid: number;
   readonly rssBytes: number;
-  /** How often a server of this connection was started again. */
+  /** The program's version; empty where it was not told. */
+  readonly version: string;
+  /** How often a server of this connection was started again, after crashes and kills. */
   readonly restarts: number;
+  readonly crashes: number;
+  readonly kills: number;
   /** Messages from the kernel since the process started. */
   readonly fuseMessages: number;
   /** The process's counters, by name. */

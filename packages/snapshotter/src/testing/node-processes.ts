@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { DisposeStack, silentLogger, silentMetrics } from "@soci-ts/core";
 import type { NodeLayers } from "../contract/types.ts";
 import type { Door } from "../mount-record.ts";
+import type { Program } from "../node/keeper-record.ts";
 import { startMountHelper } from "../node/mount-helper.ts";
 import {
   type LazyNodeLayers,
@@ -28,6 +29,11 @@ export function nodeCommand(
   };
 }
 
+/** What the tests' processes say they are. */
+export function testProgram(version: string): Program {
+  return { version, path: SCRIPT };
+}
+
 /** Opens a node's layers with the processes of {@link nodeCommand}; what is returned closes its mount helper, too. */
 export async function openTestLayers(
   root: string,
@@ -42,6 +48,7 @@ export async function openTestLayers(
     mounter,
     local: "auto",
     keeper: nodeCommand("keeper", root),
+    program: testProgram("1"),
     worker: nodeCommand("image-worker", root),
     policyOf: () => "any",
     idleReleaseMs: 60_000,
