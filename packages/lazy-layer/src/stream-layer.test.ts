@@ -14,7 +14,13 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { AppError, digestOf, type ErrorCode } from "@soci-ts/core";
-import { type LayerLimits, type LazyLayer, openLazyLayer, streamLayer } from "./index.ts";
+import {
+  findStreamedLayer,
+  type LayerLimits,
+  type LazyLayer,
+  openLazyLayer,
+  streamLayer,
+} from "./index.ts";
 import type { StreamLayerOptions } from "./stream-layer.ts";
 import { MemoryBlob } from "./testing/memory-blob.ts";
 import { layerOfBlob, layerOfTar, makeTar, type TarLayer } from "./testing/tars.ts";
@@ -162,6 +168,30 @@ for (const kind of KINDS) {
     }
   });
 }
+
+test("findStreamedLayer() opens a layer that has lost its bytes with no network, and they are fetched when they are read", async (t) => {
+  const layer = layerOfTar(TAR, "gzip");
+  const { options } = optionsFor(layer, newDirectory(t));
+  assert.equal(await findStreamedLayer(options), undefined);
+  await streamLayer(options);
+  const folder = join(options.directory, `sha256-${layer.descriptor.digest.slice(7)}`, "whole");
+  truncateSync(join(folder, "data"), 0);
+  const found = await findStreamedLayer({
+    ...options,
+    open: () => assert.fail("the network is not wanted yet"),
+  });
+  assert.ok(found !== undefined);
+  const lazy = await openLazyLayer({
+    directory: options.directory,
+    layerDigest: layer.descriptor.digest,
+    index: found.index,
+    blob: new MemoryBlob(layer.blob),
+  });
+  t.after(() => lazy.close());
+  await checkWhole(lazy, TAR);
+  rmSync(join(folder, "index"));
+  assert.equal(await findStreamedLayer(options), undefined);
+});
 
 test("streamLayer() keeps nothing of a layer that is not what the image says", async (t) => {
   const good = layerOfTar(TAR, "gzip");

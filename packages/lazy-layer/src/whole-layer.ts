@@ -13,6 +13,18 @@ export const INDEX_FILE = "index";
 const WINDOW_BYTES = 2 ** 20;
 
 /**
+ * What a streamed layer is read by, also if some of its bytes are gone: these can be fetched again. Its file table may be empty. Undefined if
+ * there is no index.
+ * @throws AppError `failed_precondition` if a newer version wrote it.
+ */
+export async function findWholeIndex(
+  folder: string,
+  reporting: CacheReporting,
+): Promise<WholeIndex | undefined> {
+  return await readIndex(join(folder, INDEX_FILE), reporting);
+}
+
+/**
  * The layer in `folder` if all of it is there; undefined if it is to be streamed.
  * @throws AppError `failed_precondition` if a newer version wrote it.
  */
@@ -21,7 +33,7 @@ export async function findWholeLayer(
   layerDigest: Digest,
   reporting: CacheReporting,
 ): Promise<Omit<WholeIndex, "hasEntries"> | undefined> {
-  const found = await readIndex(join(folder, INDEX_FILE), reporting);
+  const found = await findWholeIndex(folder, reporting);
   if (found === undefined) return undefined;
   const { diffId, index } = found;
   const map = new ChunkMap(index.spans);

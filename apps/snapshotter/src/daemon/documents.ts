@@ -11,6 +11,7 @@ import {
 } from "@soci-ts/snapshotter";
 import type {
   CacheStatus,
+  ErrorEntry,
   ExplainDocument,
   ExplainLayer,
   Fact,
@@ -48,7 +49,7 @@ export async function statusDocument(daemon: Daemon): Promise<StatusDocument> {
     mounts: mountsOf(daemon),
     cache: await cacheStatus(daemon, stats),
     fallbacks: daemon.fallbacks(),
-    errors: errors.list(),
+    errors: [...readErrorsOf(records, stats), ...errors.list()],
   };
 }
 
@@ -116,8 +117,26 @@ function failuresOf(
     .about(layerDigest)
     .filter(({ message }) => !message.startsWith("layer left to containerd"));
   const lastError = stats?.lastError;
-  if (lastError === undefined) return logged;
-  return [{ time: new Date(lastError.atMs).toISOString(), code: "read", ...lastError }, ...logged];
+  return lastError === undefined ? logged : [readError(lastError), ...logged];
+}
+
+function readError({
+  code = "unknown",
+  message,
+  atMs,
+}: NonNullable<SlotStats["lastError"]>): ErrorEntry {
+  return { time: new Date(atMs).toISOString(), code, message };
+}
+
+/** What the layer server could not read, which is not in the daemon's own log; the latest first. */
+function readErrorsOf(records: readonly LayerRecord[], stats: StatsByLayer): readonly ErrorEntry[] {
+  const errors = new Map<number, ErrorEntry>();
+  for (const { layer, story } of records) {
+    const lastError = layer === undefined ? undefined : stats.get(layer)?.lastError;
+    if (layer === undefined || lastError === undefined) continue;
+    errors.set(layer, { ...readError(lastError), about: story.layerDigest });
+  }
+  return [...errors.values()].sort((a, b) => b.time.localeCompare(a.time));
 }
 
 /** The layers of the newest pull: an image's name may have moved. */

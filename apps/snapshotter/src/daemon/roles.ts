@@ -25,10 +25,12 @@ export async function layerServer(session: Session, args: readonly string[]): Pr
   const { root } = config;
   const readDeadlineMs = config.read.deadlineMs;
   const { blobsFrom, openRegistryClient } = await import("./registry.ts");
-  const { serveLayers } = await import("@soci-ts/snapshotter/layer-server");
-  const client = openRegistryClient(config, logger);
+  const { CountingMetrics, serveLayers } = await import("@soci-ts/snapshotter/layer-server");
+  const metrics = new CountingMetrics();
+  const client = openRegistryClient(config, logger, metrics);
   const restarts = Number(args.at(-1));
-  await serveLayers({ root, openBlobs: blobsFrom(client), readDeadlineMs, restarts, logger });
+  const openBlobs = blobsFrom(client);
+  await serveLayers({ root, openBlobs, readDeadlineMs, restarts, logger, metrics });
 }
 
 /** The process that makes one image's layers ready. */

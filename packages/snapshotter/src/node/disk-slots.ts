@@ -4,11 +4,11 @@ import { join } from "node:path";
 import {
   AppError,
   type ByteSource,
+  type ErrorCode,
   type Logger,
   type Metrics,
   type ReadOptions,
 } from "@soci-ts/core";
-import { Speculator } from "@soci-ts/lazy-layer";
 import type { LayerSlot, LayerSlots } from "../layer-file-system.ts";
 import { readSealedImage } from "../metadata-images.ts";
 import type { JsonValue, SlotRecord } from "../mount-record.ts";
@@ -23,6 +23,7 @@ import {
   writeSlotStats,
 } from "./slot-files.ts";
 import { type OpenBlobs, sourceBlobs } from "./source-blob.ts";
+import { Sources } from "./sources.ts";
 
 /** What the layers of a node are opened with. */
 export interface DiskSlotsOptions {
@@ -37,6 +38,18 @@ export interface DiskSlotsOptions {
 }
 
 const DEFAULT_IDLE_MS = 60_000;
+
+/** How long a source may say nothing while there is another one to ask. */
+const SOURCE_PATIENCE_MS = 3000;
+
+/** An attempt to open a layer that took this long and failed is not made again for as long as follows: the kernel asks up to three times. */
+const SLOW_FAILURE_MS = 500;
+const FAILURE_MEMORY_MS = 3000;
+
+const NO_SOURCES = { sources: [] };
+
+/** Failures that are noticed behind the registry client, which names the host in its own. */
+const NAMELESS: readonly ErrorCode[] = ["data_loss", "deadline_exceeded"];
 
 interface OpenSlot {
   readonly layer: LayerSlot;
@@ -58,9 +71,10 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   readonly listed: readonly number[] = [];
   readonly #options: DiskSlotsOptions;
   readonly #idleMs: number;
-  readonly #speculator = new Speculator();
+  readonly #sources = new Sources();
   readonly #open = new Map<number, OpenSlot>();
   readonly #opening = new Map<number, Promise<LayerSlot | undefined>>();
+  readonly #failures = new Map<number, { readonly error: AppError; readonly untilMs: number }>();
 
   constructor(options: DiskSlotsOptions) {
     this.#options = options;
@@ -90,7 +104,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   /** Writes figures down that have changed, and closes layers that have not been used for a while. To be called now and then. */
   async tidy(): Promise<void> {
     for (const [slot, open] of this.#open) {
-      await this.#writeStats(slot, open);
+      await this.#writeStats(slot, open).catch(this.#notWritten);
       const isIdle = open.readers === 0 && Date.now() - open.usedAtMs > this.#idleMs;
       if (isIdle && this.#open.get(slot) === open) await this.close(slot);
     }
@@ -103,6 +117,11 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     await writeSlotStats(this.#directory(slot), stats);
     open.written = text;
   }
+
+  /** A disk that is full now may not be later; layers are closed all the same. */
+  readonly #notWritten = (error: unknown): void => {
+    this.#options.logger.warn("figures not written", { error: AppError.from(error).message });
+  };
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const slot of [...this.#open.keys()]) await this.close(slot);
@@ -121,13 +140,35 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   }
 
   async #read(slot: number): Promise<LayerSlot | undefined> {
+    const failure = this.#failures.get(slot);
+    this.#failures.delete(slot);
+    const startedMs = Date.now();
+    if (failure !== undefined && failure.untilMs > startedMs) {
+      this.#failures.set(slot, failure);
+      throw failure.error;
+    }
     try {
       return await this.#openRecorded(slot, (await readNodeSlot(this.#directory(slot))).record);
     } catch (error) {
       // Only if the slot is not there at all it is absent; if a file of it is missing, that is a failure.
-      if (existsSync(this.#directory(slot))) throw slotError(slot, error);
-      return undefined;
+      if (!existsSync(this.#directory(slot))) return undefined;
+      const failed = slotError(slot, error);
+      const now = Date.now();
+      if (now - startedMs > SLOW_FAILURE_MS) {
+        this.#failures.set(slot, { error: failed, untilMs: now + FAILURE_MEMORY_MS });
+      }
+      await this.#noteNotOpened(slot, failed);
+      throw failed;
     }
+  }
+
+  /** Where whoever explains looks for the last failure of a layer that nobody has open. */
+  async #noteNotOpened(slot: number, { code, message }: AppError): Promise<void> {
+    this.#options.metrics.count("soci_layer_read_errors_total");
+    const directory = this.#directory(slot);
+    const lastError = { code, message, atMs: Date.now() };
+    const stats = { ...(await readSlotStats(directory)), lastError };
+    await writeSlotStats(directory, stats).catch(this.#notWritten);
   }
 
   async #openRecorded(slot: number, record: SlotRecord): Promise<LayerSlot> {
@@ -136,12 +177,15 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     const logger = this.#options.logger.child({ slot });
     const sources = async (): Promise<readonly JsonValue[]> =>
       (await readNodeSlot(directory)).sources;
+    const patienceMs = Math.min(SOURCE_PATIENCE_MS, readTimeoutMs / 3);
+    const known = this.#sources;
+    const [newest = null] = await sources();
     const source = await openSlotData(record, {
       directory,
       layers: join(paths.store, "layers"),
-      blobs: sourceBlobs({ sources, openBlobs, logger }),
+      blobs: sourceBlobs({ sources, openBlobs, known, patienceMs, logger }),
       readTimeoutMs,
-      speculator: this.#speculator,
+      speculator: known.speculatorOf(newest),
       logger,
       metrics,
     });
@@ -160,6 +204,12 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     }
   }
 
+  /** Where a layer is had, for failures that do not say it. */
+  async #readFrom(slot: number): Promise<string> {
+    const { sources } = await readNodeSlot(this.#directory(slot)).catch(() => NO_SOURCES); // the read's own failure counts
+    return this.#sources.inOrder(sources).map(nameOf).join(", ");
+  }
+
   /** The source, its readers counted and its last failure kept. */
   #counted(slot: number, source: SlotSource): ByteSource {
     const readAt = async (
@@ -175,7 +225,10 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       } catch (error) {
         const { code, message } = AppError.from(error);
         if (code !== "cancelled") {
-          open.lastError = { message, atMs: Date.now() };
+          const from = NAMELESS.includes(code)
+            ? `; it is read from ${await this.#readFrom(slot)}`
+            : "";
+          open.lastError = { code, message: `${message}${from}`, atMs: Date.now() };
           this.#options.metrics.count("soci_layer_read_errors_total");
         }
         throw error;
@@ -185,6 +238,11 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     };
     return { size: source.size, readAt };
   }
+}
+
+function nameOf(source: JsonValue): string {
+  const isImage = typeof source === "object" && source !== null && "image" in source;
+  return isImage ? String(source["image"]) : JSON.stringify(source);
 }
 
 function slotError(slot: number, error: unknown): AppError {

@@ -3,7 +3,7 @@ import { AppError, delay, type Logger } from "@soci-ts/core";
 import { deviceChannel, FuseSession, type Negotiated, parseNegotiated } from "@soci-ts/fuse";
 import { LayerFileSystem } from "../layer-file-system.ts";
 import type { JsonValue } from "../mount-record.ts";
-import { CountingMetrics } from "./counting-metrics.ts";
+import type { CountingMetrics } from "./counting-metrics.ts";
 import { DiskSlots } from "./disk-slots.ts";
 import { serveLocalCalls } from "./local-call.ts";
 import { LAYER_SERVER_FUSE_FD, type NodePaths, nodePaths } from "./node-paths.ts";
@@ -20,7 +20,11 @@ export interface ServeLayersOptions {
   /** How often a server of this connection was started again. */
   readonly restarts: number;
   readonly logger: Logger;
+  /** Counts what this process does, for the daemon; `openBlobs` may count there too. */
+  readonly metrics: CountingMetrics;
 }
+
+export { CountingMetrics } from "./counting-metrics.ts";
 
 const TIDY_INTERVAL_MS = 5000;
 
@@ -49,9 +53,8 @@ export async function serveLayers(options: ServeLayersOptions): Promise<never> {
 }
 
 async function serve(options: ServeLayersOptions): Promise<void> {
-  const { openBlobs, logger, readDeadlineMs, restarts } = options;
+  const { openBlobs, logger, metrics, readDeadlineMs, restarts } = options;
   const paths = nodePaths(options.root);
-  const metrics = new CountingMetrics();
   await using slots = new DiskSlots({
     paths,
     openBlobs,

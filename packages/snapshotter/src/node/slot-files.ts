@@ -109,7 +109,9 @@ export interface SlotStats {
   /** Length of the uncompressed layer; 0 if it was never opened. */
   readonly sizeBytes: number;
   /** The last failure, and when it was (ms since the epoch). */
-  readonly lastError?: { readonly message: string; readonly atMs: number } | undefined;
+  readonly lastError?:
+    | { readonly code?: string; readonly message: string; readonly atMs: number }
+    | undefined;
 }
 
 /** The figures of a layer that nothing was read of. */

@@ -8,7 +8,7 @@ import type { Door } from "../mount-record.ts";
 import { runImageWorker } from "../node/image-worker.ts";
 import { runKeeper } from "../node/keeper.ts";
 import { runMountHelper } from "../node/run-mount-helper.ts";
-import { serveLayers } from "../node/serve-layers.ts";
+import { CountingMetrics, serveLayers } from "../node/serve-layers.ts";
 import { nodeCommand, openTestLayers } from "./node-processes.ts";
 
 /* The processes of a node for the e2e tests: ROLE ROOT, and for a daemon DOOR and its requests as JSON. */
@@ -39,8 +39,10 @@ const roles: Readonly<Record<string, () => Promise<void>>> = {
 await roles[role]?.();
 
 async function serve(): Promise<void> {
-  const client = new RegistryClient({ plainHttp: true });
+  const metrics = new CountingMetrics();
+  const client = new RegistryClient({ plainHttp: true, metrics });
   await serveLayers({
+    metrics,
     root,
     openBlobs: async (source) => {
       const { image } = source as { readonly image: string };
