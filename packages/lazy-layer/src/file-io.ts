@@ -1,4 +1,15 @@
-import type { FileHandle } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
+
+/** Opens a file that is there, to be written if its file system allows that; what is in it can be read in any case. */
+export async function openThere(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, "r+");
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (code !== "EROFS" && code !== "EACCES") throw error;
+    return await open(path, "r");
+  }
+}
 
 /** Writes all of `bytes` at `position`. */
 export async function writeFully(

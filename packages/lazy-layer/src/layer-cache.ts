@@ -14,7 +14,7 @@ import {
   type PunchHole,
   runsOf,
 } from "./evict-chunks.ts";
-import { readFully, writeFully } from "./file-io.ts";
+import { openThere, readFully, writeFully } from "./file-io.ts";
 import { FilePages } from "./file-pages.ts";
 import { Presence } from "./presence.ts";
 import type { PresenceHeader } from "./presence-format.ts";
@@ -399,11 +399,7 @@ async function openFiles(directory: string, header: PresenceHeader): Promise<Fil
   const path = join(directory, PRESENCE_FILE);
   const presence = (await Presence.open(path, header)) ?? (await startEmpty(directory, header));
   try {
-    const data = await open(
-      join(directory, DATA_FILE),
-      constants.O_RDWR + constants.O_CREAT,
-      0o600,
-    );
+    const data = await openData(join(directory, DATA_FILE));
     try {
       const sizeBytes = roundUp(header.map.sizeBytes, BLOCK_BYTES);
       // Only ever longer: another process may have it open.
@@ -416,6 +412,15 @@ async function openFiles(directory: string, header: PresenceHeader): Promise<Fil
   } catch (error) {
     await presence.close();
     throw error;
+  }
+}
+
+async function openData(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, constants.O_RDWR + constants.O_CREAT, 0o600);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EROFS") throw error;
+    return await openThere(path);
   }
 }
 

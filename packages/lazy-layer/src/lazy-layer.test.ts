@@ -200,11 +200,37 @@ test("a read fails with what the blob says when that lasts, at once when it come
   }
 });
 
-test("a read has a deadline of its own, and others that wait go on", async (t) => {
-  const { layer, blob } = await open(t, { limits: { readTimeoutMs: 50 } });
+test("a read has a deadline of its own; who asks again does not wait for another one, and seconds later it works", async (t) => {
+  t.mock.timers.enable({ apis: ["Date"] });
+  const { layer, blob } = await open(t, { limits: { readTimeoutMs: 500 } });
   answersInOrder(blob, [hangingAnswer(10)]);
   await assert.rejects(layer.readAt(0, 10), hasCode("deadline_exceeded"));
   assert.equal(blob.seen[0]!.isAbandoned, true);
+  await assert.rejects(layer.readAt(0, 10), hasCode("deadline_exceeded"));
+  await assert.rejects(layer.readAt(LAYER.truth.length - 10, 10), hasCode("deadline_exceeded"));
+  assert.equal(blob.seen.length, 1);
+  t.mock.timers.tick(3500);
+  await checkRead(layer, LAYER.truth, 0, 10);
+});
+
+test("a span that comes after one reader's deadline is there for all", async (t) => {
+  const { layer, blob } = await open(t);
+  let answer: () => void = () => {};
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  blob.answer = () =>
+    async function* (bytes) {
+      await answered;
+      yield bytes;
+    };
+  const late = new AbortController();
+  const impatient = layer.readAt(0, 10, { signal: late.signal });
+  const patient = checkRead(layer, LAYER.truth, 0, 10);
+  late.abort(new AppError("deadline_exceeded", "late"));
+  await assert.rejects(impatient, hasCode("deadline_exceeded"));
+  answer();
+  await patient;
   await checkRead(layer, LAYER.truth, 0, 10);
 });
 

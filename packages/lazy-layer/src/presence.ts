@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, link, open, rename, rm } from "node:fs/promises";
-import { readFully, writeFully } from "./file-io.ts";
+import { openThere, readFully, writeFully } from "./file-io.ts";
 import {
   decodeRecord,
   encodeHeader,
@@ -39,7 +39,7 @@ export class Presence {
   static async open(path: string, header: PresenceHeader): Promise<Presence | undefined> {
     let file: FileHandle;
     try {
-      file = await open(path, "r+");
+      file = await openThere(path);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       throw error;

@@ -67,6 +67,12 @@ interface SpanRequest {
   next: number;
 }
 
+/** What is not tried again for a while. */
+interface Failure {
+  readonly error: unknown;
+  readonly untilMs: number;
+}
+
 /** What a {@link SpanFetcher} works on. */
 export interface SpanFetcherOptions {
   readonly layerDigest: Digest;
@@ -95,7 +101,9 @@ export class SpanFetcher {
   /** Flights without a request yet, in order of arrival. */
   readonly #pending = new Map<number, Flight>();
   readonly #requests = new Map<SpanRequest, Promise<void>>();
-  readonly #failures = new Map<number, { readonly error: unknown; readonly untilMs: number }>();
+  readonly #failures = new Map<number, Failure>();
+  /** Nothing came for as long as a reader could wait: others are not to find that out one after the other. */
+  #stall: Failure | undefined;
   #isPumpDue = false;
   #isClosed = false;
   #requestCount = 0;
@@ -139,7 +147,7 @@ export class SpanFetcher {
       return await abortable(flight.bytes, signal);
     } finally {
       flight.waiters -= 1;
-      if (signal.aborted) this.#left(flight);
+      if (signal.aborted) this.#left(flight, signal.reason);
     }
   }
 
@@ -394,6 +402,7 @@ export class SpanFetcher {
       // Uncompressed spans are views of it.
       if (bytes.buffer !== compressed.buffer) this.#buffers.giveBack(compressed);
       flight.resolve(bytes);
+      this.#stall = undefined;
       if (await this.#options.cache.writeSpan(at, bytes)) this.#uncached.delete(at);
       else this.#uncached.put(at, bytes);
       this.#settle(flight, () => {});
@@ -442,10 +451,12 @@ export class SpanFetcher {
   }
 
   #throwRecentFailure(at: number): void {
+    const now = Date.now();
     const failure = this.#failures.get(at);
-    if (failure === undefined) return;
-    if (failure.untilMs > Date.now()) throw failure.error;
-    this.#failures.delete(at);
+    if (failure !== undefined && failure.untilMs <= now) this.#failures.delete(at);
+    for (const known of [failure, this.#stall]) {
+      if (known !== undefined && known.untilMs > now) throw known.error;
+    }
   }
 
   #settle(flight: Flight, tell: () => void): void {
@@ -456,8 +467,13 @@ export class SpanFetcher {
   }
 
   /** A waiter gave up: what nobody waits for any more is not fetched. */
-  #left(flight: Flight): void {
-    if (flight.waiters > 0 || flight.isSettled) return;
+  #left(flight: Flight, reason: unknown): void {
+    if (flight.isSettled) return;
+    // For one read(2) the kernel asks again, and for neighbours too: that must not take a deadline each.
+    if (AppError.from(reason).code === "deadline_exceeded") {
+      this.#stall = { error: reason, untilMs: Date.now() + FAILURE_MEMORY_MS };
+    }
+    if (flight.waiters > 0) return;
     const { request } = flight;
     if (request?.isQuiet === true) return;
     if (request === undefined) {

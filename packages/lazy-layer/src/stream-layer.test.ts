@@ -16,6 +16,7 @@ import { type TestContext, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { AppError, digestOf, type ErrorCode } from "@soci-ts/core";
 import {
+  findStreamedLayer,
   type LayerLimits,
   type LazyLayer,
   openLazyLayer,
@@ -173,6 +174,30 @@ for (const kind of KINDS) {
     }
   });
 }
+
+test("findStreamedLayer() opens a layer that has lost its bytes with no network, and they are fetched when they are read", async (t) => {
+  const layer = layerOfTar(TAR, "gzip");
+  const { options } = optionsFor(layer, newDirectory(t));
+  assert.equal(await findStreamedLayer(options), undefined);
+  await streamLayer(options);
+  const folder = join(options.directory, `sha256-${layer.descriptor.digest.slice(7)}`, "whole");
+  truncateSync(join(folder, "data"), 0);
+  const found = await findStreamedLayer({
+    ...options,
+    open: () => assert.fail("the network is not wanted yet"),
+  });
+  assert.ok(found !== undefined);
+  const lazy = await openLazyLayer({
+    directory: options.directory,
+    layerDigest: layer.descriptor.digest,
+    index: found.index,
+    blob: new MemoryBlob(layer.blob),
+  });
+  t.after(() => lazy.close());
+  await checkWhole(lazy, TAR);
+  rmSync(join(folder, "index"));
+  assert.equal(await findStreamedLayer(options), undefined);
+});
 
 test("streamLayer() keeps nothing of a layer that is not what the image says", async (t) => {
   const good = layerOfTar(TAR, "gzip");

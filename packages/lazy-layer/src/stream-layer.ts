@@ -34,7 +34,7 @@ import { restreamBlob } from "./restream-blob.ts";
 import { TarFile } from "./tar-file.ts";
 import type { RangeBlob } from "./types.ts";
 import { writeWholeIndex } from "./whole-index.ts";
-import { findWholeLayer, INDEX_FILE } from "./whole-layer.ts";
+import { findWholeIndex, findWholeLayer, INDEX_FILE } from "./whole-layer.ts";
 import { dataIdentity, writeWholeVerdict } from "./whole-verdict.ts";
 
 /** How to stream a layer. */
@@ -122,6 +122,23 @@ export async function streamLayer(options: StreamLayerOptions): Promise<Streamed
   } finally {
     await file.close();
   }
+}
+
+/**
+ * A layer that was streamed before, with no network and whether or not its bytes are all there still: what is gone, or damaged, is
+ * fetched when it is read. Its `entries` may be empty. Undefined if its index is gone: then it must be streamed.
+ * @throws DigestMismatchError if it was another layer's; AppError `failed_precondition` if a newer version wrote it.
+ */
+export async function findStreamedLayer(
+  options: StreamLayerOptions,
+): Promise<StreamedLayer | undefined> {
+  const { descriptor, directory, diffId, logger = silentLogger, metrics = silentMetrics } = options;
+  const compression = layerCompression(descriptor.mediaType);
+  const folder = join(layerDirectory(directory, descriptor.digest), WHOLE_FOLDER);
+  const found = await findWholeIndex(folder, { logger, metrics });
+  if (found === undefined || compression === undefined) return undefined;
+  verifySame(`layer ${descriptor.digest} uncompressed`, diffId, found.diffId);
+  return streamed(options, compression, found.index, true);
 }
 
 function streamed(

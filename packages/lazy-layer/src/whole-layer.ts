@@ -13,6 +13,18 @@ export const INDEX_FILE = "index";
 const WINDOW_BYTES = 2 ** 20;
 
 /**
+ * What a streamed layer is read by, also if some of its bytes are gone: these can be fetched again. Its file table may be empty. Undefined if
+ * there is no index.
+ * @throws AppError `failed_precondition` if a newer version wrote it.
+ */
+export async function findWholeIndex(
+  folder: string,
+  reporting: CacheReporting,
+): Promise<WholeIndex | undefined> {
+  return await readIndex(join(folder, INDEX_FILE), reporting);
+}
+
+/**
  * The layer in `folder`, if all of it is there, or what is not (it was evicted, or has gone bad) can be fetched by its index; undefined if it
  * is to be streamed.
  * @param compression - the blob's: an index of the same lets it be read at an offset.
@@ -23,7 +35,7 @@ export async function findWholeLayer(
   { layerDigest, compression }: { readonly layerDigest: Digest; readonly compression: string },
   reporting: CacheReporting,
 ): Promise<Omit<WholeIndex, "hasEntries"> | undefined> {
-  const found = await readIndex(join(folder, INDEX_FILE), reporting);
+  const found = await findWholeIndex(folder, reporting);
   if (found === undefined) return undefined;
   const { diffId, index } = found;
   const map = new ChunkMap(index.spans);

@@ -45,7 +45,7 @@ export interface RegistryClientOptions extends TrustOptions {
   readonly proxy?: ProxySettings | undefined;
   readonly retry?: Partial<RetryPolicy> | undefined;
   readonly timeouts?: Partial<Timeouts> | undefined;
-  /** Requests under way at one registry, uploads and downloads together (default 32). */
+  /** Requests under way at one host for one repository, uploads and downloads together (default 32). */
   readonly maxConcurrency?: number | undefined;
   /** How long an entry of a referrers tag must stay before it counts as kept, in milliseconds (default 1 000). */
   readonly referrersSettleMs?: number | undefined;
@@ -55,6 +55,8 @@ export interface RegistryClientOptions extends TrustOptions {
 }
 
 const DEFAULT_CONCURRENCY = 32;
+/** Repositories of one host that may use all that is theirs at once, before they wait for each other's connections. */
+const BUSY_REPOSITORIES = 8;
 const DEFAULT_USER_AGENT = "soci-ts/0.1";
 
 /**
@@ -79,7 +81,7 @@ export class RegistryClient implements AsyncDisposable {
         proxy,
         timeouts,
         redactor,
-        connections: maxConcurrency,
+        connections: maxConcurrency * BUSY_REPOSITORIES,
       }),
       redactor,
       credentials: options.credentials ?? noCredentials,
@@ -143,6 +145,7 @@ export class RegistryClient implements AsyncDisposable {
       logger,
       rangelessOrigins: this.#rangelessOrigins,
       onBytes: (length) => metrics.count("soci_registry_received_bytes_total", length),
+      onRetry: () => metrics.count("soci_registry_retries_total"),
     });
   }
 

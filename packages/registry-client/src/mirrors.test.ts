@@ -95,6 +95,19 @@ for (const status of [401, 403, 404, 429, 500, 503]) {
   });
 }
 
+test("a mirror that says nothing is not waited for like a registry's only host, and is left alone then", async () => {
+  await using setup = await setUp();
+  const { mirror, server, both } = setup;
+  mirror.intercept = () => true;
+  const blob = server.addBlob(BYTES);
+  const timeouts = { otherHostMs: 100 };
+  await using client = testClient({ hosts: hostsOf(...both), timeouts });
+  const reader = client.openBlob(NAME, blob);
+  assert.ok(BYTES.subarray(5, 15).equals(await reader.readAt(5, 10)));
+  assert.ok(BYTES.subarray(50, 60).equals(await reader.readAt(50, 10)));
+  assert.equal(mirror.requests.length, 1);
+});
+
 test("a dead mirror costs one request and then none until it has rested", async () => {
   await using setup = await setUp();
   const { server } = setup;

@@ -1,4 +1,4 @@
-import { abortable, type Logger, type Metrics, Semaphore } from "@soci-ts/core";
+import { abortable, type Logger, type Metrics } from "@soci-ts/core";
 import type { Dispatcher } from "undici";
 import { type Authorization, Authorizer, type AuthScope } from "./authorizer.ts";
 import { discardBody, readBody } from "./body.ts";
@@ -8,6 +8,7 @@ import { headerValue, parseRetryAfter } from "./headers.ts";
 import { HostRest } from "./host-rest.ts";
 import { ALL_CAPABILITIES, type HostConfig, type HostConnection } from "./hosts.ts";
 import { ERROR_BODY_LIMIT_BYTES, MAX_LOGINS, MAX_REDIRECTS } from "./limits.ts";
+import { Permits } from "./permits.ts";
 import { type Redactor, shownUrl } from "./redact.ts";
 import { checkTarget, redirectError, redirectTarget } from "./redirects.ts";
 import { Backoff, type Repeatable, type RetryPolicy } from "./retry.ts";
@@ -61,6 +62,8 @@ export interface RegistryHostOptions {
   readonly registry: string;
   readonly config: HostConfig;
   readonly retry: RetryPolicy;
+  /** True if the registry has others that can be asked in its place. */
+  readonly hasOthers: boolean;
 }
 
 /**
@@ -76,8 +79,9 @@ export class RegistryHost {
   readonly rest: HostRest;
   readonly #deps: RegistryHostDeps;
   readonly #retry: RetryPolicy;
+  readonly #hasOthers: boolean;
   readonly #auth: Authorizer;
-  readonly #permits: Semaphore;
+  readonly #permits: Permits;
   /** For places that the host leads to: they do not see its client certificates. */
   readonly #elsewhere: HostConnection | undefined;
   #base: Promise<URL> | undefined;
@@ -88,7 +92,8 @@ export class RegistryHost {
     this.config = config;
     this.#deps = deps;
     this.#retry = options.retry;
-    this.#permits = new Semaphore(deps.maxConcurrency);
+    this.#hasOthers = options.hasOthers;
+    this.#permits = new Permits(deps.maxConcurrency);
     const { connection } = config;
     this.#elsewhere = connection && withoutClient(connection);
     this.rest = new HostRest({ registry, host: this.shownName }, deps);
@@ -173,7 +178,8 @@ export class RegistryHost {
     const repeatable = request.repeatable ?? "always";
     for (;;) {
       try {
-        return await this.#permits.run(() => this.#exchangeOnce(request, use), request.signal);
+        const once = (): Promise<T> => this.#exchangeOnce(request, use);
+        return await this.#permits.run(request.repository, once, request.signal);
       } catch (error) {
         if (repeatable === "never") throw error;
         await backoff.wait(error, repeatable, request.signal);
@@ -199,7 +205,7 @@ export class RegistryHost {
    * @returns the answer, and `close`, which must be called: it ends the body and gives the permit back. Idempotent.
    */
   async open(request: RegistryRequest): Promise<{ answer: WireResponse; close: () => void }> {
-    const release = await this.#acquire(request.signal);
+    const release = await this.#acquire(request);
     try {
       const answer = await this.#answer(request);
       const close = (): void => {
@@ -224,10 +230,10 @@ export class RegistryHost {
     });
   }
 
-  #acquire(signal: AbortSignal | undefined): Promise<() => void> {
+  #acquire({ repository, signal }: RegistryRequest): Promise<() => void> {
     return new Promise((resolve, reject) => {
       const hold = (): Promise<void> => new Promise((release) => resolve(release));
-      this.#permits.run(hold, signal).catch(reject);
+      this.#permits.run(repository, hold, signal).catch(reject);
     });
   }
 
@@ -292,6 +298,7 @@ export class RegistryHost {
         },
         body: request.body,
         connection: isOurs ? config.connection : this.#elsewhere,
+        hasOthers: this.#hasOthers,
         signal: request.signal,
       });
       metrics.count("soci_registry_requests_total");

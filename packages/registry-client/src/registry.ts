@@ -123,16 +123,21 @@ export class Registry {
   #muster(config: HostsConfig | undefined): Crew {
     const { retry } = this.#deps;
     const configs = config?.hosts ?? [OWN_SERVER];
-    const make = (host: HostsConfig["hosts"][number], policy: RetryPolicy): RegistryHost =>
-      new RegistryHost({ registry: this.name, config: host, retry: policy }, this.#deps);
+    const registry = this.name;
+    const make = (
+      host: HostsConfig["hosts"][number],
+      policy: RetryPolicy,
+      hasOthers: boolean,
+    ): RegistryHost =>
+      new RegistryHost({ registry, config: host, retry: policy, hasOthers }, this.#deps);
     const pushConfig = configs.find((host) => host.capabilities.has("push"));
     const [only, ...others] = configs;
     if (only !== undefined && others.length === 0) {
-      const host = make(only, retry);
+      const host = make(only, retry, false);
       return { config, readers: [host], pusher: pushConfig && host };
     }
-    const readers = configs.map((host) => make(host, { ...retry, attempts: 1 }));
-    return { config, readers, pusher: pushConfig && make(pushConfig, retry) };
+    const readers = configs.map((host) => make(host, { ...retry, attempts: 1 }, true));
+    return { config, readers, pusher: pushConfig && make(pushConfig, retry, false) };
   }
 
   #nobody(needs: HostCapability, action: string, config: HostsConfig | undefined): AppError {

@@ -286,6 +286,37 @@ test("leaving the loop early gives the connection's permit back", async () => {
   assert.equal((await blob.readAt(5, 10)).length, 10);
 });
 
+test("a read that is made again is counted", async () => {
+  await using registry = await startFakeRegistry();
+  let failures = 2;
+  registry.intercept = (_request, response) => {
+    if (failures === 0) return false;
+    failures -= 1;
+    answer(response, 503);
+    return true;
+  };
+  const counts: string[] = [];
+  await using client = testClient({ metrics: { count: (name) => void counts.push(name), observe: () => {} } });
+  await client.openBlob(repositoryOn(registry), registry.addBlob(BYTES)).readAt(0, 10);
+  assert.equal(counts.filter((name) => name === "soci_registry_retries_total").length, 2);
+});
+
+test("one repository's requests that hang hold up no other one's", async () => {
+  await using registry = await startFakeRegistry();
+  registry.intercept = ({ path }) => path.includes("/stuck/");
+  await using client = testClient({ maxConcurrency: 3 });
+  const blob = registry.addBlob(BYTES);
+  const abort = new AbortController();
+  const stuck = client.openBlob(repositoryOn(registry, "team/stuck"), blob);
+  const reads = Array.from({ length: 9 }, (_, at) =>
+    stuck.readAt(at, 10, { signal: abort.signal }),
+  );
+  const other = await client.openBlob(repositoryOn(registry), blob).readAt(0, 10);
+  assert.ok(BYTES.subarray(0, 10).equals(other));
+  abort.abort(new Error("left"));
+  for (const read of reads) await assert.rejects(read, /left/);
+});
+
 test("requests to one registry are bounded", async () => {
   await using registry = await startFakeRegistry();
   let active = 0;

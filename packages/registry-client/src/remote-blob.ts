@@ -33,6 +33,8 @@ export interface RemoteBlobDeps {
   /** Origins that were seen to answer a range request with the whole; told once each. */
   readonly rangelessOrigins: Set<string>;
   readonly onBytes: (length: number) => void;
+  /** Called before a request is made again after a failure. */
+  readonly onRetry: () => void;
 }
 
 /** Where a blob was found. */
@@ -106,11 +108,13 @@ export class RegistryBlob implements RemoteBlob {
         if (at - progressAt >= PROGRESS_BYTES) backoff.reset();
         progressAt = at;
         // A remembered URL that is refused has expired; asking the host again costs no attempt.
-        if (this.#dropRefused(host, target, error)) continue;
-        tour.noteFailure(host, error);
-        const next = tour.next();
-        if (next === undefined) await waitAfter(tour, backoff, options.signal);
-        walk = next === undefined ? await this.#startWalk() : { host: next, tour };
+        if (!this.#dropRefused(host, target, error)) {
+          tour.noteFailure(host, error);
+          const next = tour.next();
+          if (next === undefined) await waitAfter(tour, backoff, options.signal);
+          walk = next === undefined ? await this.#startWalk() : { host: next, tour };
+        }
+        this.#deps.onRetry();
       }
     }
   }

@@ -3,6 +3,7 @@ import { Agent, type Dispatcher } from "undici";
 import { TransportError } from "./errors.ts";
 import type { ResponseHeaders } from "./headers.ts";
 import type { HostConnection } from "./hosts.ts";
+import { sharedLookup } from "./look-up.ts";
 import { type ProxySettings, proxyFor } from "./proxy.ts";
 import { type Redactor, shownUrl } from "./redact.ts";
 import { Trust, type TrustOptions } from "./trust.ts";
@@ -16,10 +17,17 @@ export interface Timeouts {
   readonly headersMs: number;
   /** Between two pieces of a body (default 30 000). */
   readonly idleMs: number;
+  /** For the head, and between two pieces of a body, where another host can be asked instead (default 10 000). */
+  readonly otherHostMs: number;
 }
 
 /** The time-outs used where none are given. */
-export const DEFAULT_TIMEOUTS: Timeouts = { connectMs: 10_000, headersMs: 30_000, idleMs: 30_000 };
+export const DEFAULT_TIMEOUTS: Timeouts = {
+  connectMs: 10_000,
+  headersMs: 30_000,
+  idleMs: 30_000,
+  otherHostMs: 10_000,
+};
 
 /** One HTTP request, complete. */
 export interface WireRequest {
@@ -29,6 +37,8 @@ export interface WireRequest {
   readonly body?: Uint8Array | string | undefined;
   /** How to connect, if not as usual. */
   readonly connection?: HostConnection | undefined;
+  /** True if another host can be asked, so that this one is not waited for as long. */
+  readonly hasOthers?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -72,6 +82,7 @@ const SLOWEST_UPLOAD_BYTES_PER_MS = 50;
 export class Transport implements AsyncDisposable {
   readonly #options: TransportOptions;
   readonly #trust: Trust;
+  readonly #lookup = sharedLookup();
   readonly #agents = new Map<string, KeptAgent>();
   /** No longer used for new requests, and not yet done with old ones. */
   readonly #retired = new Set<Agent>();
@@ -90,7 +101,9 @@ export class Transport implements AsyncDisposable {
     const { method, url, headers, body, signal } = request;
     signal?.throwIfAborted();
     const route = await this.#routeTo(url, request.connection);
-    const { headersMs, idleMs } = this.#options.timeouts;
+    const { headersMs, idleMs, otherHostMs } = this.#options.timeouts;
+    const mostMs = request.hasOthers === true ? otherHostMs : Number.POSITIVE_INFINITY;
+    const uploadMs = Math.ceil((body?.length ?? 0) / SLOWEST_UPLOAD_BYTES_PER_MS);
     try {
       const answer = await route.dispatcher.request({
         origin: route.origin,
@@ -98,8 +111,8 @@ export class Transport implements AsyncDisposable {
         method,
         headers: { ...headers, ...route.headers },
         body: body ?? null,
-        headersTimeout: headersMs + Math.ceil((body?.length ?? 0) / SLOWEST_UPLOAD_BYTES_PER_MS),
-        bodyTimeout: idleMs,
+        headersTimeout: Math.min(headersMs, mostMs) + uploadMs,
+        bodyTimeout: Math.min(idleMs, mostMs),
         ...(signal !== undefined && { signal }),
       });
       // A body that nobody reads any more may still fail.
@@ -168,11 +181,13 @@ export class Transport implements AsyncDisposable {
 
   async #direct(url: URL, connection: HostConnection | undefined): Promise<Dispatcher> {
     const timeout = connection?.connectTimeoutMs ?? this.#options.timeouts.connectMs;
+    const lookup = this.#lookup;
     const id = connection?.id;
-    if (url.protocol !== "https:") return this.#agent(`plain ${id ?? ""}`, { timeout }, id);
+    if (url.protocol !== "https:") return this.#agent(`plain ${id ?? ""}`, { timeout, lookup }, id);
     const { name, context } = await this.#trust.contextFor(url.host, connection);
     const rejectUnauthorized = connection?.skipVerify !== true;
-    return this.#agent(`tls ${name}`, { timeout, secureContext: context, rejectUnauthorized }, id);
+    const tls = { secureContext: context, rejectUnauthorized };
+    return this.#agent(`tls ${name}`, { timeout, lookup, ...tls }, id);
   }
 
   async #tunnel(url: URL, proxy: URL, connection: HostConnection | undefined): Promise<Dispatcher> {

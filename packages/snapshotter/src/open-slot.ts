@@ -13,11 +13,13 @@ import {
 import { decodeZtoc, HeaderTable, type LayerIndex } from "@soci-ts/layer-index";
 import {
   type CacheSpace,
+  findStreamedLayer,
   type LazyLayer,
   openLazyLayer,
   type RangeBlob,
   type Speculator,
   type StreamedLayer,
+  type StreamLayerOptions,
   streamLayer,
 } from "@soci-ts/lazy-layer";
 import type { Descriptor } from "@soci-ts/oci";
@@ -141,9 +143,13 @@ export async function readSlotIndex(
   return { index: decodeZtoc(bytes), headers: HeaderTable.decode(table), blob: undefined };
 }
 
-/** Its index was made from the layer on this machine: there is nothing to hold its headers against. */
+/**
+ * Its index was made from the layer on this machine: there is nothing to hold its headers against. As long as there is one, nothing is fetched
+ * here: a layer that has lost bytes is opened at once, and these are fetched when they are read.
+ */
 async function wholeLayer(options: StreamedLayerOptions): Promise<SlotIndex> {
-  const { index, blob } = await streamedLayer(options);
+  const found = await findStreamedLayer(streamOptions(options));
+  const { index, blob } = found ?? (await streamedLayer(options));
   return { index, blob, headers: undefined };
 }
 
@@ -159,11 +165,14 @@ export interface StreamedLayerOptions extends IoOptions {
 
 /** A layer that is read whole, or was: then nothing is fetched. @throws what `streamLayer` throws. */
 export function streamedLayer(options: StreamedLayerOptions): Promise<StreamedLayer> {
+  return streamLayer(streamOptions(options));
+}
+
+function streamOptions(options: StreamedLayerOptions): StreamLayerOptions {
   const { blobs, descriptor } = options;
-  return streamLayer({
-    ...options,
-    open: (signal) => blobs.openBlob(descriptor).stream(0, descriptor.size, { signal }),
-  });
+  const open = (signal: AbortSignal): AsyncIterable<Uint8Array> =>
+    blobs.openBlob(descriptor).stream(0, descriptor.size, { signal });
+  return { ...options, open };
 }
 
 /** A file whose bytes do not change. */

@@ -9,13 +9,22 @@ import {
 
 /** What a fault proxy does to one request. */
 export type Fault =
-  | { readonly kind: "status"; readonly status: number; readonly headers?: Record<string, string> }
+  | {
+      readonly kind: "status";
+      readonly status: number;
+      readonly headers?: Record<string, string>;
+      readonly body?: string;
+    }
   /** Sends the head and `afterBytes` of the body, then closes the connection. */
   | { readonly kind: "cut"; readonly afterBytes: number }
   /** Inverts the body's byte `atByte` (of the last byte if the body is shorter). */
   | { readonly kind: "flip"; readonly atByte: number }
   /** Never answers. */
   | { readonly kind: "hang" }
+  /** Sends the head and `afterBytes` of the body, then nothing more. */
+  | { readonly kind: "stall"; readonly afterBytes: number }
+  /** Sends the body, a byte a second. */
+  | { readonly kind: "trickle" }
   | { readonly kind: "delay"; readonly delayMs: number }
   /** Answers a range request with the whole body and 200. */
   | { readonly kind: "ignore-range" }
@@ -27,6 +36,7 @@ export interface SeenRequest {
   readonly method: string;
   readonly path: string;
   readonly range: string | undefined;
+  readonly authorization: string | undefined;
   /** 0 for the first request through this proxy. */
   readonly ordinal: number;
 }
@@ -53,6 +63,7 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
       method: incoming.method ?? "",
       path: incoming.url ?? "",
       range: incoming.headers.range,
+      authorization: incoming.headers.authorization,
       ordinal: requests.length,
     };
     requests.push(seen);
@@ -67,7 +78,7 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     if (fault?.kind === "hang") return;
     if (fault?.kind === "status") {
       incoming.resume();
-      outgoing.writeHead(fault.status, fault.headers).end("{}");
+      outgoing.writeHead(fault.status, fault.headers).end(fault.body ?? "{}");
       return;
     }
     if (fault?.kind === "delay") await new Promise((resolve) => setTimeout(resolve, fault.delayMs));
@@ -132,10 +143,19 @@ async function copyBody(
     const piece = spoil(chunk, { before: sent, bodyBytes }, fault);
     sent += piece.length;
     onSent(piece.length);
-    if (!outgoing.write(piece)) await drained(outgoing);
+    if (fault?.kind === "trickle") await trickle(piece, outgoing);
+    else if (!outgoing.write(piece)) await drained(outgoing);
+    if (fault?.kind === "stall" && sent >= fault.afterBytes) await once(outgoing, "close");
     if (outgoing.destroyed || (fault?.kind === "cut" && sent >= fault.afterBytes)) return false;
   }
   return true;
+}
+
+async function trickle(bytes: Buffer, outgoing: ServerResponse): Promise<void> {
+  for (let at = 0; at < bytes.length && !outgoing.destroyed; at += 1) {
+    outgoing.write(bytes.subarray(at, at + 1));
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
 }
 
 /** Waits until more can be sent, or nothing ever. */
@@ -155,7 +175,8 @@ function spoil(
   fault: Fault | undefined,
 ): Buffer {
   const { before, bodyBytes } = place;
-  if (fault?.kind === "cut") return chunk.subarray(0, Math.max(0, fault.afterBytes - before));
+  if (fault?.kind === "cut" || fault?.kind === "stall")
+    return chunk.subarray(0, Math.max(0, fault.afterBytes - before));
   if (fault?.kind !== "flip") return chunk;
   const at = Math.min(fault.atByte, bodyBytes - 1) - before;
   if (at < 0 || at >= chunk.length) return chunk;

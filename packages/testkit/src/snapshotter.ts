@@ -17,7 +17,7 @@ import { command, startChild, stopChild } from "./process.ts";
 const PROGRAM = fileURLToPath(
   new URL("../../../apps/snapshotter/bin/soci-snapshotter.js", import.meta.url),
 );
-const START_MS = 30_000;
+const START_MS = 60_000;
 
 /** A soci-snapshotter daemon that runs as a child process. */
 export interface RunningSnapshotter extends AsyncDisposable {

@@ -109,7 +109,8 @@ describe("explainReport()", () => {
     assert.match(flat(text), /It is tried again at 2026-11-22 10:20:05 UTC\./);
     assert.match(flat(text), /There are indexes, and none was taken/);
     assert.match(flat(text), /1 layer had to be pulled whole/);
-    assert.equal((json as { advice: string[] }).advice.length, 3);
+    assert.match(flat(text), /The registry cannot be reached, or fails: see to it/);
+    assert.equal((json as { advice: string[] }).advice.length, 4);
   });
 });
 

@@ -22,6 +22,7 @@ export function adviceFor(document: ExplainDocument): readonly string[] {
   if (failing.length > 0) {
     advice.push(
       `${count(failing.length, "layer")} failed lately: see above. \`soci doctor ${imageReference}\` tests the way to the registry.`,
+      ...remediesFor(failing),
     );
   }
   const isRefused = considered.length > 0 && considered.every(({ taken }) => !taken);
@@ -46,6 +47,28 @@ export function adviceFor(document: ExplainDocument): readonly string[] {
     advice.push("Nothing is known of its layers: was it pulled with this snapshotter?");
   }
   return advice.length > 0 ? advice : ["Nothing to do: all layers are as they should be."];
+}
+
+/** What to do about failed reads, by their error code. Nothing has to be done afterwards: each read tries again. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  not_found: "The registry has no such blob any more: push the image there again.",
+  unauthenticated:
+    "The registry wants a login: renew the credentials where they are; the next read finds them.",
+  permission_denied:
+    "The registry refuses the node: see that its credentials may pull; the next read finds new ones.",
+  deadline_exceeded:
+    "The registry does not answer in time: see to it, or name a mirror in hosts.toml.",
+  unavailable:
+    "The registry cannot be reached, or fails: see to it, or name a mirror in hosts.toml.",
+  resource_exhausted:
+    "The registry limits how much may be asked of it: wait, raise the limit, or name a mirror in hosts.toml.",
+  data_loss:
+    "What the registry sends is not what the image's digests name: push the image there again, and look at what is in between.",
+};
+
+function remediesFor(failing: readonly ExplainLayer[]): readonly string[] {
+  const codes = failing.flatMap(({ failures }) => failures[0]?.code ?? []);
+  return [...new Set(codes)].flatMap((code) => REMEDIES[code] ?? []);
 }
 
 const GONE =

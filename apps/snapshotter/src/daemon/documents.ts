@@ -43,7 +43,7 @@ export async function statusDocument(daemon: Daemon): Promise<StatusDocument> {
     mounts: mountsOf(daemon),
     cache: await cacheStatus(daemon, stats),
     fallbacks: daemon.fallbacks(),
-    errors: [...layerErrors(records, stats), ...errors.list()].sort(byTime),
+    errors: [...readErrorsOf(records, stats), ...errors.list()].sort(byTime),
   };
 }
 
@@ -111,23 +111,26 @@ function failuresOf(
     .about(layerDigest)
     .filter(({ message }) => !message.startsWith("layer left to containerd"));
   const lastError = stats?.lastError;
-  if (lastError === undefined) return logged;
-  return [readFailure(lastError), ...logged];
+  return lastError === undefined ? logged : [readError(lastError), ...logged];
 }
 
-/** The last failure of each layer's reads: these happen in another process, whose log is not ours. */
-function layerErrors(records: readonly LayerRecord[], stats: StatsByLayer): readonly ErrorEntry[] {
-  const byLayer = new Map<number, ErrorEntry>();
+function readError({
+  code = "unknown",
+  message,
+  atMs,
+}: NonNullable<SlotStats["lastError"]>): ErrorEntry {
+  return { time: new Date(atMs).toISOString(), code, message };
+}
+
+/** What the layer server could not read, which is not in the daemon's own log. */
+function readErrorsOf(records: readonly LayerRecord[], stats: StatsByLayer): readonly ErrorEntry[] {
+  const errors = new Map<number, ErrorEntry>();
   for (const { layer, story } of records) {
     const lastError = layer === undefined ? undefined : stats.get(layer)?.lastError;
     if (layer === undefined || lastError === undefined) continue;
-    byLayer.set(layer, { ...readFailure(lastError), about: story.layerDigest });
+    errors.set(layer, { ...readError(lastError), about: story.layerDigest });
   }
-  return [...byLayer.values()];
-}
-
-function readFailure({ message, atMs }: NonNullable<SlotStats["lastError"]>): ErrorEntry {
-  return { time: new Date(atMs).toISOString(), code: "read", message };
+  return [...errors.values()];
 }
 
 /** The latest first. */

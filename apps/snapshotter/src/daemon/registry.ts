@@ -1,4 +1,4 @@
-import { AppError, type Logger } from "@soci-ts/core";
+import { AppError, type Logger, type Metrics } from "@soci-ts/core";
 import { parseReference } from "@soci-ts/oci";
 import {
   type Credential,
@@ -17,7 +17,11 @@ import { registryImageSource } from "@soci-ts/soci";
 import type { Config } from "../config.ts";
 
 /** The client by which every process of the daemon reaches registries. The caller closes it. */
-export function openRegistryClient(config: Config, logger: Logger): RegistryClient {
+export function openRegistryClient(
+  config: Config,
+  logger: Logger,
+  metrics?: Metrics,
+): RegistryClient {
   const { hostsDirectory } = config.registry;
   const directories = hostsDirectory === "" ? [] : [hostsDirectory];
   return new RegistryClient({
@@ -27,6 +31,7 @@ export function openRegistryClient(config: Config, logger: Logger): RegistryClie
     proxy: config.proxy,
     systemCaFiles: config.systemCaFiles,
     logger,
+    metrics,
   });
 }
 

@@ -50,8 +50,11 @@ export async function layerServer(session: Session, args: readonly string[]): Pr
   const { root } = config;
   const readDeadlineMs = config.read.deadlineMs;
   const { blobsFrom, openRegistryClient } = await import("./registry.ts");
-  const { parseServerStart, serveLayers } = await import("@soci-ts/snapshotter/layer-server");
-  const client = openRegistryClient(config, logger);
+  const { CountingMetrics, parseServerStart, serveLayers } = await import(
+    "@soci-ts/snapshotter/layer-server"
+  );
+  const metrics = new CountingMetrics();
+  const client = openRegistryClient(config, logger, metrics);
   const { mode, maxBytesPerSecond, idleMs } = config.hydrate;
   const { quotaBytes, minFreeBytes } = config.cache;
   await serveLayers({
@@ -64,6 +67,7 @@ export async function layerServer(session: Session, args: readonly string[]): Pr
     cacheLimits: { quotaBytes, minFreeBytes },
     ...parseServerStart(args.at(-1)),
     logger,
+    metrics,
   });
 }
 

@@ -5,11 +5,12 @@ import {
   AppError,
   type ByteSource,
   type IoOptions,
+  type ErrorCode,
   type Logger,
   type Metrics,
   type ReadOptions,
 } from "@soci-ts/core";
-import { type CacheSpace, type HydratedLayer, Speculator, type WholeVerdict } from "@soci-ts/lazy-layer";
+import type { CacheSpace, HydratedLayer, WholeVerdict } from "@soci-ts/lazy-layer";
 import type { LayerSlot, LayerSlots } from "../layer-file-system.ts";
 import { readSealedImage } from "../metadata-images.ts";
 import type { JsonValue, SlotRecord } from "../mount-record.ts";
@@ -24,6 +25,7 @@ import {
   writeSlotStats,
 } from "./slot-files.ts";
 import { type OpenBlobs, sourceBlobs } from "./source-blob.ts";
+import { Sources } from "./sources.ts";
 
 /** What the layers of a node are opened with. */
 export interface DiskSlotsOptions {
@@ -47,6 +49,18 @@ export interface OpenCache {
 }
 
 const DEFAULT_IDLE_MS = 60_000;
+
+/** How long a source may say nothing while there is another one to ask. */
+const SOURCE_PATIENCE_MS = 3000;
+
+/** An attempt to open a layer that took this long and failed is not made again for as long as follows: the kernel asks up to three times. */
+const SLOW_FAILURE_MS = 500;
+const FAILURE_MEMORY_MS = 3000;
+
+const NO_SOURCES = { sources: [] };
+
+/** Failures that are noticed behind the registry client, which names the host in its own. */
+const NAMELESS: readonly ErrorCode[] = ["data_loss", "deadline_exceeded"];
 
 interface OpenSlot {
   readonly layer: LayerSlot;
@@ -74,10 +88,11 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   readonly listed: readonly number[] = [];
   readonly #options: DiskSlotsOptions;
   readonly #idleMs: number;
-  /** Knows of the reads of all layers that wait for the network. */
-  readonly speculator: Speculator = new Speculator();
+  readonly #sources = new Sources();
   readonly #open = new Map<number, OpenSlot>();
   readonly #opening = new Map<number, Promise<LayerSlot | undefined>>();
+  /** Layers that could not be opened in time, for those who ask at once again. */
+  readonly #failures = new Map<number, { readonly error: AppError; readonly untilMs: number }>();
   /** Layers that are to be deleted: numbers are never used again. */
   readonly #leaving = new Set<number>();
   /** What goes on while some layers must stay closed. */
@@ -98,6 +113,11 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   /** What reading each open layer has cost. */
   stats(): ReadonlyMap<number, SlotStats> {
     return new Map([...this.#open].map(([slot, open]) => [slot, statsOf(open)]));
+  }
+
+  /** For how long no read of any layer has waited for the network, in milliseconds. */
+  get quietMs(): number {
+    return this.#sources.quietMs;
   }
 
   /** A layer that stays open until it is disposed of. @throws AppError if it is not there, or is to be deleted; what opening it throws. */
@@ -157,7 +177,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     const verdict = await open.source.judge(options);
     if (verdict === "wrong") {
       const message = `Cannot read layer ${open.layer.digest}: its bytes are not what the image's config says`;
-      open.lastError = { message, atMs: Date.now() };
+      open.lastError = { code: "data_loss", message, atMs: Date.now() };
     }
     return verdict;
   }
@@ -172,7 +192,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
   /** Writes figures down that have changed, and closes layers that have not been used for a while. To be called now and then. */
   async tidy(): Promise<void> {
     for (const [slot, open] of this.#open) {
-      await this.#writeStats(slot, open);
+      await this.#writeStats(slot, open).catch(this.#notWritten);
       const isIdle = open.users === 0 && Date.now() - open.usedAtMs > this.#idleMs;
       if (isIdle && this.#open.get(slot) === open) await this.#close(slot);
     }
@@ -196,6 +216,11 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     open.written = text;
   }
 
+  /** A disk that is full now may not be later; layers are closed all the same. */
+  readonly #notWritten = (error: unknown): void => {
+    this.#options.logger.warn("figures not written", { error: AppError.from(error).message });
+  };
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const slot of [...this.#open.keys()]) await this.#close(slot);
   }
@@ -214,13 +239,35 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
 
   async #read(slot: number): Promise<LayerSlot | undefined> {
     await this.#closedWork;
+    const failure = this.#failures.get(slot);
+    this.#failures.delete(slot);
+    const startedMs = Date.now();
+    if (failure !== undefined && failure.untilMs > startedMs) {
+      this.#failures.set(slot, failure);
+      throw failure.error;
+    }
     try {
       return await this.#openRecorded(slot, (await readNodeSlot(this.#directory(slot))).record);
     } catch (error) {
       // Only if the slot is not there at all it is absent; if a file of it is missing, that is a failure.
-      if (existsSync(this.#directory(slot))) throw slotError(slot, error);
-      return undefined;
+      if (!existsSync(this.#directory(slot))) return undefined;
+      const failed = slotError(slot, error);
+      const now = Date.now();
+      if (now - startedMs > SLOW_FAILURE_MS) {
+        this.#failures.set(slot, { error: failed, untilMs: now + FAILURE_MEMORY_MS });
+      }
+      await this.#noteNotOpened(slot, failed);
+      throw failed;
     }
+  }
+
+  /** Where whoever explains looks for the last failure of a layer that nobody has open. */
+  async #noteNotOpened(slot: number, { code, message }: AppError): Promise<void> {
+    this.#options.metrics.count("soci_layer_read_errors_total");
+    const directory = this.#directory(slot);
+    const lastError = { code, message, atMs: Date.now() };
+    const stats = { ...(await readSlotStats(directory)), lastError };
+    await writeSlotStats(directory, stats).catch(this.#notWritten);
   }
 
   async #openRecorded(slot: number, record: SlotRecord): Promise<LayerSlot> {
@@ -229,12 +276,15 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     const logger = this.#options.logger.child({ slot });
     const sources = async (): Promise<readonly JsonValue[]> =>
       (await readNodeSlot(directory)).sources;
+    const patienceMs = Math.min(SOURCE_PATIENCE_MS, readTimeoutMs / 3);
+    const known = this.#sources;
+    const [newest = null] = await sources();
     const source = await openSlotData(record, {
       directory,
       layers: join(paths.store, "layers"),
-      blobs: sourceBlobs({ sources, openBlobs, logger }),
+      blobs: sourceBlobs({ sources, openBlobs, known, patienceMs, logger }),
       readTimeoutMs,
-      speculator: this.speculator,
+      speculator: known.speculatorOf(newest),
       space,
       logger,
       metrics,
@@ -255,6 +305,12 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     }
   }
 
+  /** Where a layer is had, for failures that do not say it. */
+  async #readFrom(slot: number): Promise<string> {
+    const { sources } = await readNodeSlot(this.#directory(slot)).catch(() => NO_SOURCES); // the read's own failure counts
+    return this.#sources.inOrder(sources).map(nameOf).join(", ");
+  }
+
   /** The source, its readers counted and its last failure kept. */
   #counted(slot: number, source: SlotSource): ByteSource {
     const readAt = async (
@@ -271,7 +327,10 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       } catch (error) {
         const { code, message } = AppError.from(error);
         if (code !== "cancelled") {
-          open.lastError = { message, atMs: Date.now() };
+          const from = NAMELESS.includes(code)
+            ? `; it is read from ${await this.#readFrom(slot)}`
+            : "";
+          open.lastError = { code, message: `${message}${from}`, atMs: Date.now() };
           this.#options.metrics.count("soci_layer_read_errors_total");
         }
         throw error;
@@ -282,6 +341,11 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     };
     return { size: source.size, readAt };
   }
+}
+
+function nameOf(source: JsonValue): string {
+  const isImage = typeof source === "object" && source !== null && "image" in source;
+  return isImage ? String(source["image"]) : JSON.stringify(source);
 }
 
 function slotError(slot: number, error: unknown): AppError {

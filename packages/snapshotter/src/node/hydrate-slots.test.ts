@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { it } from "node:test";
 import { silentLogger, silentMetrics } from "@soci-ts/core";
-import { Speculator } from "@soci-ts/lazy-layer";
 import { temporary } from "../testing/temporary.ts";
 import { slotHydrator } from "./hydrate-slots.ts";
 import { nodePaths } from "./node-paths.ts";
@@ -48,7 +47,7 @@ for (const [isOn, expected] of [
           if (used.length === expected.length) ended.abort();
           throw new Error("no layer");
         },
-        speculator: new Speculator(),
+        quietMs: Number.POSITIVE_INFINITY,
       },
       logger: silentLogger,
       metrics: silentMetrics,

@@ -18,7 +18,7 @@ export interface HydrationSettings {
 /** What {@link slotHydrator} works on. */
 export interface SlotHydratorOptions extends HydrationSettings {
   readonly paths: NodePaths;
-  readonly slots: Pick<DiskSlots, "stats" | "use" | "speculator">;
+  readonly slots: Pick<DiskSlots, "stats" | "use" | "quietMs">;
   /** False while nothing is to be fetched. Default: always true. */
   readonly mayFetch?: () => boolean;
   readonly logger: Logger;
@@ -55,7 +55,7 @@ export function slotHydrator(options: SlotHydratorOptions): Hydrator {
   return new Hydrator({
     ...rest,
     candidates,
-    demand: slots.speculator,
+    demand: slots,
     mayFetch: () => isOn && mayFetch(),
   });
 }

@@ -13,7 +13,7 @@ import type { JsonValue } from "../mount-record.ts";
 import { SpentPages } from "../spent-pages.ts";
 import { boundLog } from "./bound-log.ts";
 import { CacheEviction } from "./cache-eviction.ts";
-import { CountingMetrics } from "./counting-metrics.ts";
+import type { CountingMetrics } from "./counting-metrics.ts";
 import { DiskSlots } from "./disk-slots.ts";
 import { EvictableLayers } from "./evictable-layers.ts";
 import type { CacheLimits } from "./eviction-policy.ts";
@@ -56,7 +56,11 @@ export interface ServeLayersOptions {
   /** What was read within this time is not evicted; default 30,000. */
   readonly recentMs?: number | undefined;
   readonly logger: Logger;
+  /** Counts what this process does, for the daemon; `openBlobs` may count there too. */
+  readonly metrics: CountingMetrics;
 }
+
+export { CountingMetrics } from "./counting-metrics.ts";
 
 /** The journal, once it is open: a fault before that has no request to blame. */
 interface Journaled {
@@ -94,10 +98,9 @@ export async function serveLayers(options: ServeLayersOptions): Promise<never> {
 }
 
 async function serve(options: ServeLayersOptions, journaled: Journaled): Promise<void> {
-  const { openBlobs, logger, readDeadlineMs, hydrate } = options;
+  const { openBlobs, logger, metrics, readDeadlineMs, hydrate } = options;
   const { version = "", crashes = 0, kills = 0 } = options;
   const paths = nodePaths(options.root);
-  const metrics = new CountingMetrics();
   await using slots = new DiskSlots({
     paths,
     openBlobs,

@@ -114,7 +114,9 @@ export interface SlotStats {
   /** When it was last read, in ms since the epoch; 0: never. */
   readonly usedAtMs: number;
   /** The last failure, and when it was (ms since the epoch). */
-  readonly lastError?: { readonly message: string; readonly atMs: number } | undefined;
+  readonly lastError?:
+    | { readonly code?: string; readonly message: string; readonly atMs: number }
+    | undefined;
 }
 
 /** The figures of a layer that nothing was read of. */

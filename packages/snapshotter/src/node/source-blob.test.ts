@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { AppError, sha256, silentLogger } from "@soci-ts/core";
+import { AppError, delay, type IoOptions, sha256, silentLogger } from "@soci-ts/core";
 import type { RangeBlob } from "@soci-ts/lazy-layer";
 import type { JsonValue } from "../mount-record.ts";
 import { sourceBlobs } from "./source-blob.ts";
+import { Sources } from "./sources.ts";
 
 const BYTES = Uint8Array.from({ length: 100 }, (_, at) => at);
 const DESCRIPTOR = { mediaType: "x", digest: sha256(BYTES), size: BYTES.length };
@@ -11,7 +12,7 @@ const DESCRIPTOR = { mediaType: "x", digest: sha256(BYTES), size: BYTES.length }
 /** What a source does after some bytes: go on to the end, end early, or fail. */
 interface Source {
   readonly stopAt: number;
-  readonly how: "end" | "fail";
+  readonly how: "end" | "fail" | "hang";
 }
 
 /** A blob out of these sources, and the ranges that they were asked for. */
@@ -25,15 +26,22 @@ function blobOf(...sources: readonly Source[]): {
     openBlobs: async (source) => {
       const { stopAt, how } = source as unknown as Source;
       if (stopAt < 0) throw new AppError("not_found", "Cannot open: no such repository");
-      const stream = async function* (start: number, end: number): AsyncGenerator<Uint8Array> {
+      const stream = async function* (
+        start: number,
+        end: number,
+        { signal }: IoOptions = {},
+      ): AsyncGenerator<Uint8Array> {
         asked.push(`${start}-${end}`);
         for (let at = start; at < Math.min(end, stopAt); at += 10) {
           yield BYTES.subarray(at, Math.min(at + 10, end, stopAt));
         }
+        if (stopAt < end && how === "hang") await delay(60_000, signal);
         if (stopAt < end && how === "fail") throw new AppError("unavailable", "broken off");
       };
       return { openBlob: () => ({ size: 100, stream, readAt: async () => BYTES }) };
     },
+    known: new Sources(),
+    patienceMs: 50,
     logger: silentLogger,
   });
   return { blob: opener.openBlob(DESCRIPTOR), asked };
@@ -57,6 +65,14 @@ describe("sourceBlobs()", () => {
       assert.deepEqual(await blob.readAt(0, 100), BYTES);
       assert.deepEqual(asked, ["0-100", "33-100"], how);
     }
+  });
+
+  it("goes on with the next source where one says nothing, and asks that one last from then on", async () => {
+    const { blob, asked } = blobOf({ stopAt: 30, how: "hang" }, { stopAt: 100, how: "end" });
+    assert.deepEqual(await blob.readAt(0, 100), BYTES);
+    assert.deepEqual(asked, ["0-100", "30-100"]);
+    assert.deepEqual(await blob.readAt(50, 20), BYTES.slice(50, 70));
+    assert.deepEqual(asked, ["0-100", "30-100", "50-70"]);
   });
 
   it("throws what the last one did, and never gives fewer bytes than asked for", async () => {

@@ -3,6 +3,7 @@ import type { RangeBlob } from "@soci-ts/lazy-layer";
 import type { Descriptor } from "@soci-ts/oci";
 import type { JsonValue } from "../mount-record.ts";
 import type { BlobOpener } from "../open-slot.ts";
+import type { Sources } from "./sources.ts";
 
 /** Opens the blobs of one source. Called for each read of a registry, so it should do no I/O itself. */
 export type OpenBlobs = (source: JsonValue) => Promise<BlobOpener>;
@@ -12,6 +13,10 @@ export interface SourceBlobsOptions {
   /** Read anew for each attempt, so that a source that was added meanwhile counts. */
   readonly sources: () => Promise<readonly JsonValue[]>;
   readonly openBlobs: OpenBlobs;
+  /** What is known of all sources: one that has failed lately is asked last. */
+  readonly known: Sources;
+  /** How long a source may say nothing while there is another one. */
+  readonly patienceMs: number;
   readonly logger: Logger;
 }
 
@@ -43,28 +48,63 @@ class SourceBlob implements RangeBlob {
     return bytes;
   }
 
-  /** Goes on with the next source where one stopped. */
+  /** Goes on with the next source where one stopped, or sends nothing any more. */
   async *stream(start: number, end: number, options: IoOptions = {}): AsyncGenerator<Uint8Array> {
     let at = start;
     let failure: unknown = new AppError("failed_precondition", this.#message("no source is known"));
-    for (const source of await this.#options.sources()) {
+    const { known, sources, patienceMs } = this.#options;
+    const order = known.inOrder(await sources());
+    for (const [position, source] of order.entries()) {
+      const isLast = position === order.length - 1;
       try {
         const blob = await this.#blobOf(source);
-        for await (const piece of blob.stream(at, end, options)) {
+        const open = (signal: AbortSignal | undefined): AsyncIterable<Uint8Array> =>
+          blob.stream(at, end, { signal });
+        for await (const piece of isLast
+          ? open(options.signal)
+          : this.#impatiently(open, patienceMs, options)) {
           at += piece.length;
           yield piece;
         }
-        if (at === end) return;
-        const missing = new AppError("data_loss", this.#message(`it ended at ${at}, want ${end}`));
-        failure = missing;
-        this.#logFailure(missing);
+        if (at < end)
+          throw new AppError("data_loss", this.#message(`it ended at ${at}, want ${end}`));
+        known.noteSuccess(source);
+        return;
       } catch (error) {
         options.signal?.throwIfAborted();
         failure = error;
+        known.noteFailure(source);
         this.#logFailure(AppError.from(error));
       }
     }
     throw failure;
+  }
+
+  /** The stream as long as it does not pause for longer than that; what the taker does meanwhile does not count. */
+  async *#impatiently(
+    open: (signal: AbortSignal) => AsyncIterable<Uint8Array>,
+    patienceMs: number,
+    { signal }: IoOptions,
+  ): AsyncGenerator<Uint8Array> {
+    const abort = new AbortController();
+    const leave = (): void => abort.abort(signal?.reason);
+    const giveUp = (): void => {
+      const message = this.#message(`nothing came for ${patienceMs} ms`);
+      abort.abort(new AppError("deadline_exceeded", message));
+    };
+    if (signal?.aborted) leave();
+    signal?.addEventListener("abort", leave, { once: true });
+    let timer = setTimeout(giveUp, patienceMs);
+    try {
+      for await (const piece of open(abort.signal)) {
+        clearTimeout(timer);
+        yield piece;
+        timer = setTimeout(giveUp, patienceMs);
+      }
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", leave);
+    }
   }
 
   distrust(): void {

@@ -12,7 +12,7 @@ import { parseHolder } from "../node/hand-over.ts";
 import { runImageWorker } from "../node/image-worker.ts";
 import { runKeeper } from "../node/keeper.ts";
 import { runMountHelper } from "../node/run-mount-helper.ts";
-import { serveLayers } from "../node/serve-layers.ts";
+import { CountingMetrics, serveLayers } from "../node/serve-layers.ts";
 import { parseServerStart } from "../node/server-start.ts";
 import { nodeCommand, openTestLayers, testProgram } from "./node-processes.ts";
 import { readServerSettings, withholdFfi } from "./server-settings.ts";
@@ -103,8 +103,10 @@ async function serve(): Promise<void> {
   const { resend = "auto", poison, ffi, hydrate, cache } = readServerSettings(root);
   if (ffi === "none") withholdFfi();
   process.on("SIGUSR2", options.has("faults") ? fail : hang);
-  const client = new RegistryClient({ plainHttp: true });
+  const metrics = new CountingMetrics();
+  const client = new RegistryClient({ plainHttp: true, metrics });
   await serveLayers({
+    metrics,
     root,
     openBlobs: async (source) => {
       const { image } = source as { readonly image: string };
