@@ -40,6 +40,10 @@ export interface LazyNodeOptions {
   readonly door: Door;
   /** `host:port` where {@link REGISTRY} answers. */
   readonly registryHost: string;
+  /** Lines of the daemon's table `[mount]`, besides the door. */
+  readonly mountConfig?: readonly string[];
+  /** Tables of the daemon's configuration, besides `[mount]` and `[registry]`. */
+  readonly config?: readonly string[];
 }
 
 /** Every containerd to test with, or the reason why there is none. */
@@ -74,8 +78,11 @@ export async function startLazyNode(options: LazyNodeOptions): Promise<LazyNode>
       );
       return lazyNode(resources, node, undefined);
     }
-    const config = `[mount]\ndoor = "${door}"\n[registry]\nhosts_directory = "${registryConfig}"\n`;
-    const snapshotter = resources.use(await startSnapshotter(config));
+    const lines = [
+      ...["[mount]", `door = "${door}"`, ...(options.mountConfig ?? [])],
+      ...["[registry]", `hosts_directory = "${registryConfig}"`, ...(options.config ?? []), ""],
+    ];
+    const snapshotter = resources.use(await startSnapshotter(lines.join("\n")));
     const proxy = { socket: snapshotter.socket, root: snapshotter.root };
     const node = resources.use(
       await startContainerdNode({ ...common, snapshotter: "soci", proxy }),

@@ -41,6 +41,7 @@ export {
 } from "./registries.ts";
 export { type LinkCounts, type LinkOptions, type SlowLink, startSlowLink } from "./slow-link.ts";
 export {
+  type DaemonRole,
   type RunningSnapshotter,
   snapshotterMounts,
   startSnapshotter,

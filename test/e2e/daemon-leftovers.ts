@@ -1,0 +1,57 @@
+// What a daemon holds of the machine: nothing of it may be left when it is no longer needed.
+import { listLoopDevices } from "@soci-ts/linux";
+import {
+  type ContainerdNode,
+  mountsBelow,
+  type RunningSnapshotter,
+  processesNaming,
+} from "@soci-ts/testkit";
+import { openContainerd } from "@soci-ts/containerd-api";
+
+const WITHIN_MS = 30_000;
+
+/** Mounts of layers and snapshots, and loop devices: all but the FUSE file system, which stays while the daemon does. */
+export async function heldByLayers(root: string): Promise<readonly string[]> {
+  const mounts = (await mountsBelow(root)).filter((point) => point !== `${root}/f`);
+  const loops = listLoopDevices().filter(({ file }) => file.startsWith(`${root}/`));
+  return [
+    ...mounts.map((point) => `mount ${point}`),
+    ...loops.map(({ path, file }) => `${path} of ${file}`),
+  ];
+}
+
+/**
+ * Takes every image away from a node whose containers are gone, and waits until the daemon holds nothing for layers; then drains it and waits
+ * until nothing is left of it.
+ * @throws Error naming what is left.
+ */
+export async function endCleanly(
+  node: ContainerdNode,
+  snapshotter: RunningSnapshotter,
+): Promise<void> {
+  const { root } = snapshotter;
+  await using containerd = openContainerd(node.socket, { namespace: "k8s.io" });
+  const { images } = await containerd.images.list({ filters: [] });
+  for (const { name } of images) await containerd.images.delete({ name, sync: true });
+  await untilNone("held by layers", () => heldByLayers(root));
+  await snapshotter.run("drain");
+  await untilNone("left of the daemon", async () => [
+    ...(await heldByLayers(root)),
+    ...(await mountsBelow(root)).map((point) => `mount ${point}`),
+    ...(await processesNaming(`--root\0${root}\0`)).map((pid) => `process ${pid}`),
+  ]);
+}
+
+/** Waits until a list is empty. @throws Error with the list after half a minute. */
+export async function untilNone(
+  what: string,
+  list: () => Promise<readonly string[]>,
+): Promise<void> {
+  const deadline = Date.now() + WITHIN_MS;
+  for (;;) {
+    const left = await list();
+    if (left.length === 0) return;
+    if (Date.now() > deadline) throw new Error(`${what}: ${left.join(", ")}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
