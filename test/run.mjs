@@ -1,9 +1,9 @@
 // Runs every test: unit tests two files at a time, then the end-to-end tests in lanes, the soak beside them. Ends with the slowest files and
 // with what was skipped, and why.
-//   node test/run.mjs [--strict] [--only TEXT] [--lanes N] [--soak-minutes N] [--seed N]
+//   node test/run.mjs [--strict] [--only TEXT] [--lanes N] [--soak-minutes N] [--seed N] [--scale]
 // --strict makes a skipped test a failure (what CI uses); --only runs the files whose path holds TEXT; --lanes says how many end-to-end files
 // run at a time; --soak-minutes is how long the soak does things at random (0.5 by default, CI runs 5, a night may run 30), and --seed repeats
-// what the kill tests and the soak did at random.
+// what the kill tests and the soak did at random; --scale starts 50 containers at once.
 import { existsSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { run } from "node:test";
@@ -19,11 +19,13 @@ const { values } = parseArgs({
     lanes: { type: "string", default: "2" },
     "soak-minutes": { type: "string" },
     seed: { type: "string" },
+    scale: { type: "boolean" },
   },
 });
 process.env.NODE_OPTIONS = "--enable-source-maps";
 if (values["soak-minutes"] !== undefined)
   process.env.SOCI_TEST_SOAK_MINUTES = values["soak-minutes"];
+if (values.scale) process.env.SOCI_TEST_SCALE = "1";
 if (values.seed !== undefined) process.env.SOCI_TEST_SEED = values.seed;
 
 const NEEDS = [

@@ -58,7 +58,7 @@ const DELAY_MS = 100;
 const LONG_DELAY_MS = 700;
 /** A layer that no container uses goes soon, so that the end of the test sees it go. */
 const SOON = "idle_release_ms = 1000";
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 240_000;
 
 const { programs: versions, skip: noContainerd } = await containerdsForTests();
 const programs = versions.filter(({ version }) => version.startsWith("1.")).at(-1);

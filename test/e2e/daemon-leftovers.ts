@@ -1,12 +1,13 @@
 // What a daemon holds of the machine: nothing of it may be left when it is no longer needed.
+import { readFile } from "node:fs/promises";
+import { openContainerd } from "@soci-ts/containerd-api";
 import { listLoopDevices } from "@soci-ts/linux";
 import {
   type ContainerdNode,
   mountsBelow,
-  type RunningSnapshotter,
   processesNaming,
+  type RunningSnapshotter,
 } from "@soci-ts/testkit";
-import { openContainerd } from "@soci-ts/containerd-api";
 
 const WITHIN_MS = 30_000;
 
@@ -38,8 +39,16 @@ export async function endCleanly(
   await untilNone("left of the daemon", async () => [
     ...(await heldByLayers(root)),
     ...(await mountsBelow(root)).map((point) => `mount ${point}`),
-    ...(await processesNaming(`--root\0${root}\0`)).map((pid) => `process ${pid}`),
+    ...(await Promise.all((await processesNaming(`--root\0${root}\0`)).map(describe))),
   ]);
+}
+
+/** A process by what it was started as, and by what it does. */
+async function describe(pid: number): Promise<string> {
+  const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "ended");
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => ""); // ended
+  const state = /State:\s+(.*)/.exec(status)?.[1] ?? "ended";
+  return `process ${pid} ${line.split("\0").filter(Boolean).at(-1)} (${state})`;
 }
 
 /** Waits until a list is empty. @throws Error with the list after half a minute. */

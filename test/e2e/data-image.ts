@@ -53,8 +53,7 @@ export async function dataImage(directory: string, shape: DataImageShape): Promi
   for (let at = 0; at < shape.layers; at += 1) {
     const items = filesOf(shape, at);
     for (const { name, content } of items)
-      if (content !== undefined)
-        sums.set(name, createHash("sha256").update(content).digest("hex"));
+      if (content !== undefined) sums.set(name, createHash("sha256").update(content).digest("hex"));
     layers.push(gzipLayer(await buildTar(items), 1));
   }
   return { layout: await writeLayout(directory, layers), sums };

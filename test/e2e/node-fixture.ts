@@ -40,6 +40,8 @@ export interface LazyNodeOptions {
   readonly door: Door;
   /** `host:port` where {@link REGISTRY} answers. */
   readonly registryHost: string;
+  /** Other registries by name, with `host:port` of each. */
+  readonly otherRegistries?: Readonly<Record<string, string>>;
   /** Lines of the daemon's table `[mount]`, besides the door. */
   readonly mountConfig?: readonly string[];
   /** Tables of the daemon's configuration, besides `[mount]` and `[registry]`. */
@@ -70,7 +72,8 @@ export async function startLazyNode(options: LazyNodeOptions): Promise<LazyNode>
   try {
     const registryConfig = await mkdtemp(join(tmpdir(), "soci-hosts-"));
     resources.defer(() => rm(registryConfig, { recursive: true, force: true }));
-    await writeRegistryHosts(registryConfig, { [REGISTRY]: registryHost });
+    const registries = { ...options.otherRegistries, [REGISTRY]: registryHost };
+    await writeRegistryHosts(registryConfig, registries);
     const common = { programs, registryConfig, sandboxImage: `${REGISTRY}/${PAUSE.name}:v1` };
     if (door === "overlayfs") {
       const node = resources.use(

@@ -14,8 +14,8 @@ export type Fault =
   | { readonly kind: "cut"; readonly afterBytes: number }
   /** Inverts the body's byte `atByte` (of the last byte if the body is shorter). */
   | { readonly kind: "flip"; readonly atByte: number }
-  /** Never answers. */
-  | { readonly kind: "hang" }
+  /** Never answers; closes the connection after `forMs`, if that is said. */
+  | { readonly kind: "hang"; readonly forMs?: number }
   | { readonly kind: "delay"; readonly delayMs: number }
   /** Answers a range request with the whole body and 200. */
   | { readonly kind: "ignore-range" }
@@ -64,7 +64,10 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     outgoing: ServerResponse,
     fault: Fault | undefined,
   ): Promise<void> => {
-    if (fault?.kind === "hang") return;
+    if (fault?.kind === "hang") {
+      if (fault.forMs !== undefined) setTimeout(() => outgoing.destroy(), fault.forMs).unref();
+      return;
+    }
     if (fault?.kind === "status") {
       incoming.resume();
       outgoing.writeHead(fault.status, fault.headers).end("{}");

@@ -24,7 +24,7 @@ export {
   writeImage,
   writeLayout,
 } from "./layout.ts";
-export { mountsBelow, processesNaming } from "./leftovers.ts";
+export { mountsBelow, processesNaming, unmountBelow } from "./leftovers.ts";
 export {
   type CommandResult,
   command,
