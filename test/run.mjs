@@ -1,11 +1,11 @@
-// Runs every test: unit tests two files at a time, then the end-to-end tests in lanes, the soak beside them. Ends with the slowest files and
+// Runs every test: unit tests two files at a time, then the end-to-end tests in lanes, the soak beside them; last what must run alone. Ends with the slowest files and
 // with what was skipped, and why.
 //   node test/run.mjs [--strict] [--only TEXT] [--lanes N] [--soak-minutes N] [--seed N] [--scale]
 // --strict makes a skipped test a failure (what CI uses); --only runs the files whose path holds TEXT; --lanes says how many end-to-end files
 // run at a time; --soak-minutes is how long the soak does things at random (0.5 by default, CI runs 5, a night may run 30), and --seed repeats
 // what the kill tests and the soak did at random; --scale starts 50 containers at once.
 import { existsSync, readdirSync } from "node:fs";
-import { join, relative } from "node:path";
+import { basename, join, relative } from "node:path";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
@@ -37,6 +37,12 @@ const NEEDS = [
     `apt-get install -y --no-install-recommends ${{ ctr: "containerd", getfattr: "attr" }[name] ?? name}`,
   ]),
 ];
+
+/** End-to-end tests that nothing may run beside, and why. */
+const ALONE = {
+  // Else mounts of others live on in the copy, and what serves them does not end.
+  "systemd.e2e.js": "keeps a copy of the mount table for as long as it runs",
+};
 
 function has(program) {
   const folders = (process.env.PATH ?? "").split(":").concat("/usr/sbin", "/sbin");
@@ -94,6 +100,7 @@ const all = ["packages", "apps", "test"]
   .filter((file) => values.only === undefined || file.includes(values.only))
   .sort();
 const endToEnd = all.filter((file) => file.endsWith(".e2e.js"));
+const isAlone = (file) => basename(file) in ALONE;
 const isSoak = (file) => file.endsWith("/soak.e2e.js");
 await runFiles(
   all.filter((file) => file.endsWith(".test.js")),
@@ -104,10 +111,11 @@ const soakMs = 60_000 * Number(values["soak-minutes"] ?? 0);
 await Promise.all([
   runFiles(endToEnd.filter(isSoak), 1, 900_000 + soakMs),
   runFiles(
-    endToEnd.filter((file) => !isSoak(file)),
+    endToEnd.filter((file) => !isSoak(file) && !isAlone(file)),
     Number(values.lanes),
   ),
 ]);
+await runFiles(endToEnd.filter(isAlone), 1);
 const tookMs = performance.now() - startedAt;
 
 console.log("\nslowest files:");

@@ -1,5 +1,5 @@
 // What a daemon holds of the machine: nothing of it may be left when it is no longer needed.
-import { readFile } from "node:fs/promises";
+import { readdir, readFile, readlink } from "node:fs/promises";
 import { openContainerd } from "@soci-ts/containerd-api";
 import { listLoopDevices } from "@soci-ts/linux";
 import {
@@ -34,13 +34,29 @@ export async function endCleanly(
   await using containerd = openContainerd(node.socket, { namespace: "k8s.io" });
   const { images } = await containerd.images.list({ filters: [] });
   for (const { name } of images) await containerd.images.delete({ name, sync: true });
+  await untilNone("mounted by containerd", () => mountsBelow(node.root));
   await untilNone("held by layers", () => heldByLayers(root));
   await snapshotter.run("drain");
   await untilNone("left of the daemon", async () => [
     ...(await heldByLayers(root)),
     ...(await mountsBelow(root)).map((point) => `mount ${point}`),
+    ...(await namespacesWith(root)),
     ...(await Promise.all((await processesNaming(`--root\0${root}\0`)).map(describe))),
   ]);
+}
+
+/** Processes of other mount namespaces that still have a daemon's mounts: these keep its FUSE connection alive. */
+async function namespacesWith(root: string): Promise<readonly string[]> {
+  const own = await readlink("/proc/self/ns/mnt");
+  const found: string[] = [];
+  for (const pid of await readdir("/proc")) {
+    if (!/^\d+$/.test(pid)) continue;
+    const space = await readlink(`/proc/${pid}/ns/mnt`).catch(() => own); // ended
+    if (space === own) continue;
+    const table = await readFile(`/proc/${pid}/mountinfo`, "utf8").catch(() => ""); // ended
+    if (table.includes(`${root}/`)) found.push(`mounts in the namespace of process ${pid}`);
+  }
+  return found;
 }
 
 /** A process by what it was started as, and by what it does. */

@@ -31,13 +31,22 @@ import {
 import { PAUSE } from "./node-images.ts";
 import { startPod } from "./node-pod.ts";
 import { figuresText, type ProcessFigures, processFigures } from "./process-figures.ts";
-import { SnapshotCycles, sumInSnapshot } from "./snapshot-cycles.ts";
+import { type MountedSnapshot, SnapshotCycles, sumInSnapshot } from "./snapshot-cycles.ts";
 
-const RUNS: readonly { readonly door: Door; readonly cycles: number }[] = [
-  { door: "auto", cycles: 1000 },
-  { door: "loop", cycles: 200 },
+interface Scale {
+  readonly door: Door;
+  /** Snapshots that are mounted and removed one after the other. */
+  readonly cycles: number;
+  /** Snapshots that are mounted at the same time. */
+  readonly held: number;
+}
+
+const SCALES: readonly Scale[] = [
+  { door: "auto", cycles: 1000, held: 500 },
+  { door: "loop", cycles: 200, held: 50 },
 ];
-const SNAPSHOTS = 500;
+/** So many of them are made side by side. */
+const AT_ONCE = 25;
 const IMAGES = 10;
 const CONTAINERS = 50;
 const SHAPE = { layers: 3, filesPerLayer: 40, maxBytes: 20_000 };
@@ -79,13 +88,14 @@ describe("scale", { skip, timeout: 600_000 }, () => {
     return stack.use(await startLazyNode(options));
   }
 
-  for (const { door, cycles } of RUNS) {
-    test(`door ${door}: ${cycles} snapshots are mounted and removed, ${SNAPSHOTS} are there at a time`, async () => {
+  for (const scale of SCALES) {
+    const { door, cycles, held } = scale;
+    test(`door ${door}: ${cycles} snapshots are mounted and removed, ${held} are there at a time`, async () => {
       await using stack = new DisposeStack();
       const lazy = await startNode(stack, door);
       const [image] = images;
       assert.ok(image !== undefined);
-      await lazy.watched(() => manySnapshots({ lazy, work, image, door, cycles }));
+      await lazy.watched(() => manySnapshots({ lazy, work, image, ...scale }));
     });
   }
 
@@ -100,16 +110,20 @@ describe("scale", { skip, timeout: 600_000 }, () => {
   });
 });
 
-interface SnapshotsRun {
+/** Does something as often as it is done side by side. */
+function atOnce<T>(act: (ordinal: number) => Promise<T>): Promise<T[]> {
+  return Promise.all(Array.from({ length: AT_ONCE }, (_, at) => act(at)));
+}
+
+interface SnapshotsRun extends Scale {
   readonly lazy: LazyNode;
   readonly work: string;
   readonly image: DataImage;
-  readonly door: Door;
-  readonly cycles: number;
 }
 
-async function manySnapshots({ lazy, work, image, door, cycles }: SnapshotsRun): Promise<void> {
+async function manySnapshots({ lazy, work, image, ...scale }: SnapshotsRun): Promise<void> {
   const { node, snapshotter } = lazy;
+  const { door, cycles, held } = scale;
   assert.ok(snapshotter !== undefined);
   {
     await using pod = await startPod(node);
@@ -133,13 +147,12 @@ async function manySnapshots({ lazy, work, image, door, cycles }: SnapshotsRun):
     console.log(`${door}: after ${EVERY} cycles ${figuresText(figures[0] ?? [])}`);
     console.log(`${door}: after ${cycles} cycles ${figuresText(figures.at(-1) ?? [])}`);
     assertFlat(figures);
-    const all = await Promise.all(
-      Array.from({ length: SNAPSHOTS }, (_, at) => snapshots.start(cycles + at)),
-    );
-    assert.equal(await snapshots.count(), before + SNAPSHOTS);
-    const at500 = await processFigures(snapshotter);
-    console.log(`${door}: with ${SNAPSHOTS} snapshots ${figuresText(at500)}`);
-    await Promise.all(all.map((mounted) => snapshots.end(mounted)));
+    const all: MountedSnapshot[] = [];
+    for (let at = 0; at < held; at += AT_ONCE)
+      all.push(...(await atOnce((each) => snapshots.start(cycles + at + each))));
+    assert.equal(await snapshots.count(), before + held);
+    console.log(`${door}: with ${held} snapshots ${figuresText(await processFigures(snapshotter))}`);
+    for (const mounted of all) await snapshots.end(mounted);
     assert.equal(await snapshots.count(), before);
     assert.deepEqual(await mountsBelow(directory), []);
     await untilNone("mounted", () => heldByLayers(snapshotter.root));
