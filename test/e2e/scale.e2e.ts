@@ -151,7 +151,9 @@ async function manySnapshots({ lazy, work, image, ...scale }: SnapshotsRun): Pro
     for (let at = 0; at < held; at += AT_ONCE)
       all.push(...(await atOnce((each) => snapshots.start(cycles + at + each))));
     assert.equal(await snapshots.count(), before + held);
-    console.log(`${door}: with ${held} snapshots ${figuresText(await processFigures(snapshotter))}`);
+    console.log(
+      `${door}: with ${held} snapshots ${figuresText(await processFigures(snapshotter))}`,
+    );
     for (const mounted of all) await snapshots.end(mounted);
     assert.equal(await snapshots.count(), before);
     assert.deepEqual(await mountsBelow(directory), []);
