@@ -90,6 +90,7 @@ export class Trouble {
   start(): void {
     const faults = [...this.#proxies].map(([name, proxy]) => this.#keepFailing(name, proxy));
     this.#running = [this.#keepKilling(), ...faults];
+    for (const loop of this.#running) loop.catch(() => {}); // stop() tells
   }
 
   /** Ends all trouble. Rejects if the daemon could not be started again. */

@@ -78,6 +78,7 @@ export class SoakWork {
       ...Array.from({ length: WORKERS }, () => this.#repeat(() => this.#work())),
       ...Array.from({ length: READERS }, () => this.#repeat(() => this.#read())),
     ];
+    for (const loop of this.#loops) loop.catch(() => {}); // stop() tells
   }
 
   async stop(): Promise<void> {

@@ -18,7 +18,7 @@ import { command, startChild, stopChild } from "./process.ts";
 const PROGRAM = fileURLToPath(
   new URL("../../../apps/snapshotter/bin/soci-snapshotter.js", import.meta.url),
 );
-const START_MS = 30_000;
+const START_MS = 120_000;
 
 /** What the processes of one daemon are; `keeper` holds the FUSE connection. */
 export type DaemonRole = "daemon" | "keeper" | "serve-layers" | "image-worker" | "mount-helper";
