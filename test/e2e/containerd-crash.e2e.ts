@@ -123,11 +123,12 @@ async function killTest(run: KillTest): Promise<void> {
     const hashing = container.exec(...DATA_HASH).finally(() => {
       isReading = false;
     });
-    const starting = startTwo(pod);
-    await killMany(run, () => isReading);
-    proxy.rule = undefined;
-    assertSame((await hashing).output, expected);
-    for (const started of await starting) assert.match(await started.firstLine(), /^uid 0$/);
+    const killing = killMany(run, () => isReading).finally(() => {
+      proxy.rule = undefined;
+    });
+    const [hashed, started] = await Promise.all([hashing, startTwo(pod), killing]);
+    assertSame(hashed.output, expected);
+    for (const one of started) assert.match(await one.firstLine(), /^uid 0$/);
 
     proxy.rule = () => ({ kind: "status", status: 503 });
     await snapshotter.crash();
