@@ -122,6 +122,7 @@ export class Trouble {
       if (performance.now() < this.#serverRestsUntil)
         roles = roles.filter((role) => role !== "serve-layers");
       if (this.#isOver) return;
+      this.#lastKill = Number.POSITIVE_INFINITY; // until the daemon is there again
       await this.#snapshotter.kill(roles);
       const now = performance.now();
       this.#lastKill = now;

@@ -68,7 +68,7 @@ test("a soak: no wrong byte, and no error that no fault of a registry explains",
       const trouble = new Trouble(snapshotter, proxies, chance);
       const soak = new SoakWork({ node, pod, trouble }, images, chance);
       await runSoak(soak, trouble, snapshotter);
-      assert.deepEqual(soak.counts.faults, [], `seed ${chance.seed}`);
+      assert.deepEqual(soak.counts.faults.slice(0, 10), [], `seed ${chance.seed}`);
       assert.ok(soak.counts.filesRead > 0);
       await new Promise((resolve) => setTimeout(resolve, AFTER_TROUBLE_MS));
       for (const image of images) await isWhole(pod, image);
