@@ -1,8 +1,11 @@
-// Runs every test: unit tests two files at a time, then the end-to-end tests one by one. Ends with what was skipped, and why.
-//   node test/run.mjs [--strict] [--only TEXT]
-// --strict makes a skipped test a failure (what CI uses); --only runs the files whose path holds TEXT.
+// Runs every test: unit tests two files at a time, then the end-to-end tests in lanes, the soak beside them; last what must run alone. Ends with the slowest files and
+// with what was skipped, and why.
+//   node test/run.mjs [--strict] [--only TEXT] [--lanes N] [--soak-minutes N] [--seed N] [--scale]
+// --strict makes a skipped test a failure (what CI uses); --only runs the files whose path holds TEXT; --lanes says how many end-to-end files
+// run at a time; --soak-minutes is how long the soak does things at random (0.5 by default, CI runs 5, a night may run 30), and --seed repeats
+// what the kill tests and the soak did at random; --scale starts 50 containers at once.
 import { existsSync, readdirSync } from "node:fs";
-import { join, relative } from "node:path";
+import { basename, join, relative } from "node:path";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
@@ -10,9 +13,20 @@ import { parseArgs } from "node:util";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { values } = parseArgs({
-  options: { strict: { type: "boolean" }, only: { type: "string" } },
+  options: {
+    strict: { type: "boolean" },
+    only: { type: "string" },
+    lanes: { type: "string", default: "2" },
+    "soak-minutes": { type: "string" },
+    seed: { type: "string" },
+    scale: { type: "boolean" },
+  },
 });
 process.env.NODE_OPTIONS = "--enable-source-maps";
+if (values["soak-minutes"] !== undefined)
+  process.env.SOCI_TEST_SOAK_MINUTES = values["soak-minutes"];
+if (values.scale) process.env.SOCI_TEST_SCALE = "1";
+if (values.seed !== undefined) process.env.SOCI_TEST_SEED = values.seed;
 
 const NEEDS = [
   ["root", process.getuid() === 0, "run as root: mounts need it"],
@@ -23,6 +37,12 @@ const NEEDS = [
     `apt-get install -y --no-install-recommends ${{ ctr: "containerd", getfattr: "attr" }[name] ?? name}`,
   ]),
 ];
+
+/** End-to-end tests that nothing may run beside, and why. */
+const ALONE = {
+  // Else mounts of others live on in the copy, and what serves them does not end.
+  "systemd.e2e.js": "keeps a copy of the mount table for as long as it runs",
+};
 
 function has(program) {
   const folders = (process.env.PATH ?? "").split(":").concat("/usr/sbin", "/sbin");
@@ -38,9 +58,17 @@ function* testFiles(folder) {
   }
 }
 
-async function runFiles(files, concurrency) {
+/** Runs files, `concurrency` of them at a time; what they print comes file by file. One that takes longer than `timeoutMs` has failed. */
+async function runFiles(files, concurrency, timeoutMs = 900_000) {
   if (files.length === 0) return;
-  const stream = run({ files, concurrency, timeout: 900_000 });
+  const stream = run({ files, concurrency, timeout: timeoutMs });
+  const started = new Map();
+  stream.on("test:dequeue", ({ name }) => {
+    if (files.includes(name)) started.set(name, performance.now());
+  });
+  stream.on("test:complete", ({ name }) => {
+    if (started.has(name)) times.push([name, performance.now() - started.get(name)]);
+  });
   stream.on("test:pass", (event) => {
     if (event.skip !== undefined && event.skip !== false)
       skipped.push(`${event.name}: ${event.skip === true ? "no reason given" : event.skip}`);
@@ -51,7 +79,6 @@ async function runFiles(files, concurrency) {
     if (event.details?.type !== "suite") counts.failed += 1;
     failures.push(`${event.name} (${relative(root, event.file ?? "")})`);
   });
-  stream.on("test:stderr", (event) => process.stderr.write(event.message));
   const report = stream.compose(new spec());
   for await (const text of report) process.stdout.write(text);
 }
@@ -59,6 +86,8 @@ async function runFiles(files, concurrency) {
 const counts = { passed: 0, failed: 0 };
 const skipped = [];
 const failures = [];
+/** Of each file that ran: its path, and how many milliseconds it took. */
+const times = [];
 const missing = NEEDS.filter(([, there]) => !there);
 for (const [name, , fix] of missing)
   console.log(`not here, so tests that need it are skipped: ${name} (to enable: ${fix})`);
@@ -70,15 +99,29 @@ const all = ["packages", "apps", "test"]
   .flatMap((folder) => [...testFiles(join(root, folder))])
   .filter((file) => values.only === undefined || file.includes(values.only))
   .sort();
+const endToEnd = all.filter((file) => file.endsWith(".e2e.js"));
+const isAlone = (file) => basename(file) in ALONE;
+const isSoak = (file) => file.endsWith("/soak.e2e.js");
 await runFiles(
   all.filter((file) => file.endsWith(".test.js")),
   2,
 );
-await runFiles(
-  all.filter((file) => file.endsWith(".e2e.js")),
-  1,
-);
+const startedAt = performance.now();
+const soakMs = 60_000 * Number(values["soak-minutes"] ?? 0);
+await Promise.all([
+  runFiles(endToEnd.filter(isSoak), 1, 900_000 + soakMs),
+  runFiles(
+    endToEnd.filter((file) => !isSoak(file) && !isAlone(file)),
+    Number(values.lanes),
+  ),
+]);
+await runFiles(endToEnd.filter(isAlone), 1);
+const tookMs = performance.now() - startedAt;
 
+console.log("\nslowest files:");
+for (const [file, ms] of times.sort(([, a], [, b]) => b - a).slice(0, 10))
+  console.log(`${(ms / 1000).toFixed(1).padStart(7)} s  ${relative(root, file)}`);
+if (endToEnd.length > 0) console.log(`${(tookMs / 1000).toFixed(1)} s for the end-to-end tests`);
 console.log("");
 if (skipped.length === 0) console.log("nothing was skipped");
 for (const line of skipped) console.log(`skipped: ${line}`);

@@ -40,6 +40,12 @@ export interface LazyNodeOptions {
   readonly door: Door;
   /** `host:port` where {@link REGISTRY} answers. */
   readonly registryHost: string;
+  /** Other registries by name, with `host:port` of each. */
+  readonly otherRegistries?: Readonly<Record<string, string>>;
+  /** Lines of the daemon's table `[mount]`, besides the door. */
+  readonly mountConfig?: readonly string[];
+  /** Tables of the daemon's configuration, besides `[mount]` and `[registry]`. */
+  readonly config?: readonly string[];
 }
 
 /** Every containerd to test with, or the reason why there is none. */
@@ -66,7 +72,8 @@ export async function startLazyNode(options: LazyNodeOptions): Promise<LazyNode>
   try {
     const registryConfig = await mkdtemp(join(tmpdir(), "soci-hosts-"));
     resources.defer(() => rm(registryConfig, { recursive: true, force: true }));
-    await writeRegistryHosts(registryConfig, { [REGISTRY]: registryHost });
+    const registries = { ...options.otherRegistries, [REGISTRY]: registryHost };
+    await writeRegistryHosts(registryConfig, registries);
     const common = { programs, registryConfig, sandboxImage: `${REGISTRY}/${PAUSE.name}:v1` };
     if (door === "overlayfs") {
       const node = resources.use(
@@ -74,8 +81,11 @@ export async function startLazyNode(options: LazyNodeOptions): Promise<LazyNode>
       );
       return lazyNode(resources, node, undefined);
     }
-    const config = `[mount]\ndoor = "${door}"\n[registry]\nhosts_directory = "${registryConfig}"\n`;
-    const snapshotter = resources.use(await startSnapshotter(config));
+    const lines = [
+      ...["[mount]", `door = "${door}"`, ...(options.mountConfig ?? [])],
+      ...["[registry]", `hosts_directory = "${registryConfig}"`, ...(options.config ?? []), ""],
+    ];
+    const snapshotter = resources.use(await startSnapshotter(lines.join("\n")));
     const proxy = { socket: snapshotter.socket, root: snapshotter.root };
     const node = resources.use(
       await startContainerdNode({ ...common, snapshotter: "soci", proxy }),

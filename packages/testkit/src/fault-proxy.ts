@@ -19,8 +19,8 @@ export type Fault =
   | { readonly kind: "cut"; readonly afterBytes: number }
   /** Inverts the body's byte `atByte` (of the last byte if the body is shorter). */
   | { readonly kind: "flip"; readonly atByte: number }
-  /** Never answers. */
-  | { readonly kind: "hang" }
+  /** Never answers; closes the connection after `forMs`, if that is said. */
+  | { readonly kind: "hang"; readonly forMs?: number }
   /** Sends the head and `afterBytes` of the body, then nothing more. */
   | { readonly kind: "stall"; readonly afterBytes: number }
   /** Sends the body, a byte a second. */
@@ -75,7 +75,10 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     outgoing: ServerResponse,
     fault: Fault | undefined,
   ): Promise<void> => {
-    if (fault?.kind === "hang") return;
+    if (fault?.kind === "hang") {
+      if (fault.forMs !== undefined) setTimeout(() => outgoing.destroy(), fault.forMs).unref();
+      return;
+    }
     if (fault?.kind === "status") {
       incoming.resume();
       outgoing.writeHead(fault.status, fault.headers).end(fault.body ?? "{}");

@@ -24,7 +24,7 @@ export {
   writeImage,
   writeLayout,
 } from "./layout.ts";
-export { mountsBelow, processesNaming } from "./leftovers.ts";
+export { mountsBelow, processesNaming, unmountBelow } from "./leftovers.ts";
 export {
   type CommandResult,
   command,
@@ -41,6 +41,7 @@ export {
 } from "./registries.ts";
 export { type LinkCounts, type LinkOptions, type SlowLink, startSlowLink } from "./slow-link.ts";
 export {
+  type DaemonRole,
   type RunningSnapshotter,
   snapshotterMounts,
   startSnapshotter,

@@ -75,8 +75,8 @@ function isAlive(pid: number): boolean {
   return signal(pid, 0);
 }
 
-/** False if there is no such process. */
-function signal(pid: number, name: NodeJS.Signals | 0): boolean {
+/** Sends a signal, or asks whether there is such a process with 0. False if there is none. */
+export function signal(pid: number, name: NodeJS.Signals | 0): boolean {
   try {
     return process.kill(pid, name);
   } catch {

@@ -11,13 +11,19 @@ import {
   mountsBelow,
   processesNaming,
   removeProgramFolder,
+  signal,
 } from "./leftovers.ts";
 import { command, startChild, stopChild } from "./process.ts";
 
 const PROGRAM = fileURLToPath(
   new URL("../../../apps/snapshotter/bin/soci-snapshotter.js", import.meta.url),
 );
-const START_MS = 60_000;
+const START_MS = 120_000;
+
+/** What the processes of one daemon are; `keeper` holds the FUSE connection. */
+export type DaemonRole = "daemon" | "keeper" | "serve-layers" | "image-worker" | "mount-helper";
+
+const HELPERS: readonly DaemonRole[] = ["keeper", "serve-layers", "image-worker", "mount-helper"];
 
 /** A soci-snapshotter daemon that runs as a child process. */
 export interface RunningSnapshotter extends AsyncDisposable {
@@ -26,8 +32,12 @@ export interface RunningSnapshotter extends AsyncDisposable {
   readonly configFile: string;
   /** Kills the process that listens with SIGKILL, and starts another one. Its helpers are not touched. */
   crash(): Promise<void>;
-  /** Kills its helpers of a kind (`serve-layers`, …) with SIGKILL; how many that were. */
-  killHelpers(role: string): Promise<number>;
+  /** Kills its helpers of a kind with SIGKILL; how many that were. */
+  killHelpers(role: DaemonRole): Promise<number>;
+  /** Kills all processes of these kinds with SIGKILL, one right after the other; the daemon is started again if it was one. How many that were. */
+  kill(roles: readonly DaemonRole[]): Promise<number>;
+  /** The processes of this daemon that are alive. */
+  processes(): Promise<readonly { readonly pid: number; readonly role: DaemonRole }[]>;
   /** Runs another command of the program (`status`, `explain`, …) against this daemon and answers its standard output. */
   run(...args: readonly string[]): Promise<string>;
   log(): Promise<string>;
@@ -65,18 +75,23 @@ export async function startSnapshotter(config: string): Promise<RunningSnapshott
     await removeProgramFolder(folder);
     throw new Error(`Cannot start soci-snapshotter: ${told}`, { cause: error });
   }
+  const processes = (): Promise<readonly { pid: number; role: DaemonRole }[]> =>
+    processesOf(root, child.pid ?? 0);
+  const kill = async (roles: readonly DaemonRole[]): Promise<number> => {
+    const doomed = (await processes()).filter(({ role }) => roles.includes(role));
+    const old = child;
+    const gone = once(old, "exit");
+    const killed = doomed.filter(({ pid }) => signal(pid, "SIGKILL")).length;
+    if (!doomed.some(({ pid }) => pid === old.pid)) return killed;
+    await gone;
+    child = await start();
+    return killed;
+  };
   return {
-    ...{ root, socket, configFile, run, log },
+    ...{ root, socket, configFile, run, log, processes, kill },
+    killHelpers: (role) => kill([role]),
     async crash() {
-      const gone = once(child, "exit");
-      child.kill("SIGKILL");
-      await gone;
-      child = await start();
-    },
-    async killHelpers(role) {
-      const pids = await processesNaming(`--root\0${root}\0`, `\0${role}\0`);
-      for (const pid of pids) process.kill(pid, "SIGKILL");
-      return pids.length;
+      await kill(["daemon"]);
     },
     async [Symbol.asyncDispose]() {
       await run("drain").catch(() => undefined); // what is left is killed
@@ -85,6 +100,21 @@ export async function startSnapshotter(config: string): Promise<RunningSnapshott
       await rm(runtimeDirectory(root), { recursive: true, force: true });
     },
   };
+}
+
+/** Told apart by the word that each helper is started with. */
+async function processesOf(
+  root: string,
+  daemon: number,
+): Promise<readonly { pid: number; role: DaemonRole }[]> {
+  const found: { pid: number; role: DaemonRole }[] = [];
+  for (const role of HELPERS) {
+    const pids = await processesNaming(`--root\0${root}\0`, `\0${role}\0`);
+    found.push(...pids.map((pid) => ({ pid, role })));
+  }
+  const others = await processesNaming(`--root\0${root}\0`);
+  if (others.includes(daemon)) found.push({ pid: daemon, role: "daemon" });
+  return found;
 }
 
 /** Where a daemon's processes find each other. It stays when they are killed, until the next boot. */
