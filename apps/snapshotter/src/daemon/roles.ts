@@ -1,5 +1,6 @@
 import { AppError } from "@soci-ts/core";
 import { nodePaths } from "@soci-ts/snapshotter/paths";
+import { refuseNewerRoot } from "@soci-ts/snapshotter/root-format";
 import { createLogger } from "../logger.ts";
 import type { Session } from "../session.ts";
 import { holdRoot } from "./hold-root.ts";
@@ -12,6 +13,7 @@ export async function keeper(session: Session): Promise<void> {
   const config = session.config();
   const logger = createLogger(config.logLevel, { process: "keeper" });
   const { root } = config;
+  refuseNewerRoot(root);
   const { runKeeper } = await import("@soci-ts/snapshotter/keeper");
   await using _hold = await holdRoot(root, nodePaths(root).keeperSocket);
   await runKeeper({ root, server: processCommand(config, "serve-layers"), logger });
