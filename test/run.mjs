@@ -28,13 +28,24 @@ if (values["soak-minutes"] !== undefined)
 if (values.scale) process.env.SOCI_TEST_SCALE = "1";
 if (values.seed !== undefined) process.env.SOCI_TEST_SEED = values.seed;
 
+/** Where a package is not called as its program. */
+const PACKAGES = { ctr: "containerd", getfattr: "attr", "systemd-analyze": "systemd" };
 const NEEDS = [
   ["root", process.getuid() === 0, "run as root: mounts need it"],
   ["/dev/fuse", existsSync("/dev/fuse"), "modprobe fuse"],
-  ...["umoci", "containerd", "ctr", "runc", "docker-registry", "skopeo", "getfattr"].map((name) => [
+  ...[
+    "umoci",
+    "containerd",
+    "ctr",
+    "runc",
+    "docker-registry",
+    "skopeo",
+    "getfattr",
+    "systemd-analyze",
+  ].map((name) => [
     name,
     has(name),
-    `apt-get install -y --no-install-recommends ${{ ctr: "containerd", getfattr: "attr" }[name] ?? name}`,
+    `apt-get install -y --no-install-recommends ${PACKAGES[name] ?? name}`,
   ]),
 ];
 

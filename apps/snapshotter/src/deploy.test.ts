@@ -41,11 +41,12 @@ describe("systemd units", () => {
 
   it("start daemon and keeper again however often they are killed, and take a new keeper's word", () => {
     for (const name of ["soci-snapshotter.service", "soci-snapshotter-keeper.service"]) {
-      assert.match(unit(name), /^StartLimitIntervalSec=0$/m, name);
+      assert.match(unit(name), /^Restart=on-failure\nRestartSec=500ms$/m, name);
       assert.match(unit(name), /^Type=notify\nNotifyAccess=all$/m, name);
     }
-    assert.match(unit("soci-snapshotter.service"), /^Restart=always$/m);
-    assert.match(unit("soci-snapshotter.service"), /^RestartPreventExitStatus=0 2$/m);
+    assert.match(unit("soci-snapshotter-keeper.service"), /^StartLimitIntervalSec=0$/m);
+    // Half a second apart, no more than 20 fit into the limit's ten.
+    assert.match(unit("soci-snapshotter.service"), /^StartLimitIntervalSec=10\nStartLimitBurst=20$/m);
     assert.match(unit("soci-snapshotter.service"), /^WatchdogSec=60$/m);
   });
 

@@ -5,10 +5,11 @@ import { createDatabase, type Database, transact } from "./database.ts";
 import type { Connection, Driver } from "./driver.ts";
 import { isBusy, sqliteError } from "./errors.ts";
 import { loadDriver } from "./load.ts";
+import { databaseVersion } from "./version.ts";
 
 /**
- * How a database gets ready: (1) a driver is loaded; (2) an existing file's version is looked at read-only, so that a file of
- * a newer program is left exactly as it was; (3) it is opened for writing and put in WAL mode; (4) if a `-wal` file was
+ * How a database gets ready: (1) a driver is loaded; (2) an existing file's version is looked at without SQLite, then
+ * read-only, so that a file of a newer program is left exactly as it was; (3) it is opened for writing and put in WAL mode; (4) if a `-wal` file was
  * there, the last user died (or still runs), and the structure is checked; (5) missing migrations run in one transaction.
  */
 export interface OpenOptions {
@@ -65,8 +66,13 @@ function isNonEmptyFile(path: string): boolean {
   return existsSync(path) && statSync(path).size > 0;
 }
 
-/** Closing a connection that may write would move a dead process's WAL into the file; a read-only one does not. */
+/**
+ * By the file's header first, which leaves no trace. Then by a read-only connection, which sees what is in the WAL too: closing one that may write would
+ * move a dead process's WAL into the file.
+ */
 function refuseNewerFile(driver: Driver, path: string, known: number): void {
+  const version = databaseVersion(path) ?? 0;
+  if (version > known) throw newerError(path, version, known);
   let connection: Connection | undefined;
   try {
     connection = driver.connect(path, { readOnly: true, busyTimeoutMs: BUSY_TIMEOUT_MS });
@@ -82,7 +88,11 @@ function refuseNewerFile(driver: Driver, path: string, known: number): void {
 function refuseNewer(connection: Connection, path: string, known: number): number {
   const version = pragma(connection, "user_version");
   if (typeof version === "number" && version <= known) return version;
-  throw new AppError(
+  throw newerError(path, version, known);
+}
+
+function newerError(path: string, version: unknown, known: number): AppError {
+  return new AppError(
     "failed_precondition",
     `Cannot open database ${JSON.stringify(path)}: it has version ${String(version)}, want at most ${known}; ` +
       "a newer version of this program wrote it",

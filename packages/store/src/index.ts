@@ -1,4 +1,5 @@
 export { openStore, type StoreOptions } from "./open-store.ts";
+export { refuseNewerStore } from "./root-directory.ts";
 export type {
   BlobRecord,
   IndexFilter,

@@ -2,12 +2,12 @@ import { unlinkSync } from "node:fs";
 import { mkdir, open, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { AppError, type Digest, type Logger, sha256, silentLogger } from "@soci-ts/core";
-import { type Database, openDatabase } from "@soci-ts/sqlite";
+import { type Database, openDatabase, openOrReplaceDatabase } from "@soci-ts/sqlite";
 import { BlobFiles, namesIn } from "./blobs.ts";
 import { Catalogue } from "./catalogue.ts";
 import { Holds } from "./holds.ts";
 import { ownerState } from "./process-owner.ts";
-import { prepareRoot, TEMPORARY_DIRECTORY } from "./root-directory.ts";
+import { CATALOGUE_FILE, prepareRoot, TEMPORARY_DIRECTORY } from "./root-directory.ts";
 import { CATALOGUE_MIGRATIONS } from "./schema.ts";
 import { storeError } from "./store-error.ts";
 import type {
@@ -23,6 +23,8 @@ import type {
 /** How to open a store. */
 export interface StoreOptions {
   readonly logger?: Logger;
+  /** Set a damaged catalogue aside and begin another one, instead of failing: where all that it names can be fetched again. Default false. */
+  readonly replaceDamaged?: boolean;
 }
 
 /** After this long, what can't be traced to a living process is a leftover. */
@@ -37,10 +39,11 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   const path = resolve(root);
   try {
     await prepareRoot(path);
-    const file = join(path, "catalogue.sqlite");
+    const file = join(path, CATALOGUE_FILE);
     // SQLite would make it readable by all; its -wal and -shm files take the mode of this one.
     await (await open(file, "a", 0o600)).close();
-    const database = openDatabase(file, {
+    const openCatalogue = options.replaceDamaged === true ? openOrReplaceDatabase : openDatabase;
+    const database = openCatalogue(file, {
       migrations: CATALOGUE_MIGRATIONS,
       ...(options.logger === undefined ? {} : { logger: options.logger }),
     });

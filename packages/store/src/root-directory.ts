@@ -1,12 +1,17 @@
 import { mkdir, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "@soci-ts/core";
+import { databaseVersion } from "@soci-ts/sqlite";
 import { writeFileAtomically } from "./atomic-file.ts";
+import { CATALOGUE_MIGRATIONS } from "./schema.ts";
 
 /** The layout of files under a store's root; a store with a higher number is refused. See FORMAT.md. */
 export const STORE_FORMAT = 1;
 
 const PRIVATE = 0o700;
+
+/** The catalogue's file, below the root. */
+export const CATALOGUE_FILE = "catalogue.sqlite";
 
 /** The directory of writes in progress, below the root. */
 export const TEMPORARY_DIRECTORY = "tmp";
@@ -17,6 +22,7 @@ export const TEMPORARY_DIRECTORY = "tmp";
  * others may write to it.
  */
 export async function prepareRoot(root: string): Promise<void> {
+  await refuseNewerStore(root);
   await mkdir(root, { recursive: true, mode: PRIVATE });
   await refuseSharedDirectory(root);
   const found = await readFormat(root);
@@ -29,6 +35,20 @@ export async function prepareRoot(root: string): Promise<void> {
   }
 }
 
+/**
+ * Refuses a store that a newer version has written. Nothing is written; there need not be one.
+ * @throws AppError `failed_precondition`.
+ */
+export async function refuseNewerStore(root: string): Promise<void> {
+  const found = await readFormat(root);
+  if (found !== undefined) refuseFormat(root, found);
+  const version = databaseVersion(join(root, CATALOGUE_FILE)) ?? 0;
+  const known = CATALOGUE_MIGRATIONS.length;
+  if (version <= known) return;
+  const state = `its catalogue has version ${version}, want at most ${known}`;
+  throw refusal(root, `${state}; use the version that wrote it`);
+}
+
 async function refuseSharedDirectory(root: string): Promise<void> {
   const { mode } = await stat(root);
   const mayWrite = (digit: number): boolean => Math.floor(mode / 8 ** digit / 2) % 2 === 1;
@@ -36,11 +56,15 @@ async function refuseSharedDirectory(root: string): Promise<void> {
   throw refusal(root, `its mode ${(mode % 0o1000).toString(8)} lets others write, want 700`);
 }
 
+/** Undefined if there is none. Zeros at its end, and emptiness, are what a power cut leaves: nobody writes them. */
 async function readFormat(root: string): Promise<string | undefined> {
   try {
-    return await readFile(join(root, "format"), "latin1");
+    const text = await readFile(join(root, "format"), "latin1");
+    return text.replace(/\0+$/, "") || `${STORE_FORMAT}\n`;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    const { code } = error as NodeJS.ErrnoException;
+    // Where the root is a file, making it says so.
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     throw error;
   }
 }

@@ -94,10 +94,39 @@ test("openStore() refuses a newer format without changing anything", async (t) =
   const before = filesUnder(root);
   await assert.rejects(openStore(root), hasCode("failed_precondition"));
   assert.deepEqual(filesUnder(root), before);
-  for (const text of ["", "x", "1.5", "-1", "0", "99999999999999999999"]) {
+  for (const text of ["x", "1.5", "-1", "0", "99999999999999999999"]) {
     writeFileSync(join(root, "format"), text);
     await assert.rejects(openStore(root), hasCode("failed_precondition"), JSON.stringify(text));
   }
+});
+
+test("openStore() refuses a newer catalogue without changing anything", async (t) => {
+  const root = newRoot(t);
+  await (await openStore(root)).close();
+  const path = join(root, "catalogue.sqlite");
+  const bytes = readFileSync(path);
+  bytes.writeUInt32BE(77, 60);
+  writeFileSync(path, bytes);
+  rmSync(join(root, "tmp"), { recursive: true });
+  const before = filesUnder(root);
+  await assert.rejects(openStore(root), hasCode("failed_precondition"));
+  assert.deepEqual(filesUnder(root), before);
+});
+
+test("openStore() goes on where a power cut lost the format, or if it may, the catalogue", async (t) => {
+  const root = newRoot(t);
+  await (await openStore(root)).close();
+  for (const lost of ["", "\0\0", "1\0"]) {
+    writeFileSync(join(root, "format"), lost);
+    await (await openStore(root)).close();
+  }
+  writeFileSync(join(root, "catalogue.sqlite"), Buffer.alloc(40_960, 7));
+  await assert.rejects(openStore(root), hasCode("data_loss"));
+  const store = await openStore(root, { replaceDamaged: true });
+  assert.deepEqual(store.listIndexes(), []);
+  await store.close();
+  const aside = filesUnder(root).filter((name) => name.includes("catalogue.sqlite.damaged-"));
+  assert.equal(aside.length, 1);
 });
 
 test("openStore() refuses a directory that holds something else, or that others may write to", async (t) => {

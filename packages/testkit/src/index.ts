@@ -1,3 +1,4 @@
+export { type ContainerdConfig, containerdConfig1 } from "./containerd-config.ts";
 export {
   type ContainerdNode,
   type ContainerdNodeOptions,
@@ -24,7 +25,13 @@ export {
   writeImage,
   writeLayout,
 } from "./layout.ts";
-export { mountsBelow, processesNaming, unmountBelow } from "./leftovers.ts";
+export {
+  makeProgramFolder,
+  mountsBelow,
+  processesNaming,
+  removeProgramFolder,
+  unmountBelow,
+} from "./leftovers.ts";
 export {
   type CommandResult,
   command,

@@ -1,5 +1,6 @@
 import { AppError } from "@soci-ts/core";
 import { nodePaths } from "@soci-ts/snapshotter/paths";
+import { refuseNewerRoot } from "@soci-ts/snapshotter/root-format";
 import { createLogger } from "../logger.ts";
 import type { Session } from "../session.ts";
 import { holdRoot } from "./hold-root.ts";
@@ -18,6 +19,7 @@ export async function keeper(session: Session, args: readonly string[]): Promise
   const logger = createLogger(config.logLevel, { process: "keeper" });
   const { root, environment } = config;
   requireHostMounts();
+  refuseNewerRoot(root);
   const { parseHolder, runKeeper } = await import("@soci-ts/snapshotter/keeper");
   const own = processCommand(config, "keeper");
   const unit = keeperUnit(environment, controlGroup());

@@ -10,6 +10,7 @@ import {
   nodePaths,
   openMetastore,
   openNodeLayers,
+  openRoot,
   openSnapshots,
   serveLocalCalls,
   startMountHelper,
@@ -78,11 +79,11 @@ interface OpenParts {
 async function openDaemon(parts: OpenParts, stack: DisposeStack): Promise<Daemon> {
   const { session, config, logger, errors } = parts;
   const { root } = config;
-  await mkdir(root, { recursive: true, mode: 0o700 });
   const paths = nodePaths(root);
   stack.use(await holdRoot(root, paths.daemonSocket));
+  await openRoot(root);
   const metrics = createMetrics();
-  const store = stack.use(await openStore(paths.store));
+  const store = stack.use(await openStore(paths.store, { replaceDamaged: true, logger }));
   const database = openMetastore(root, { logger });
   stack.defer(() => database.close());
   const helper = stack.use(startMountHelper({ ...processCommand(config, "mount-helper"), logger }));

@@ -1,7 +1,7 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import type { Logger } from "@soci-ts/core";
-import { type Database, openDatabase } from "@soci-ts/sqlite";
+import { type Logger, silentLogger } from "@soci-ts/core";
+import { type Database, openOrReplaceDatabase } from "@soci-ts/sqlite";
 
 /**
  * One row for each snapshot.
@@ -34,11 +34,31 @@ CREATE INDEX snapshot_ref ON snapshot (json_extract(labels, '$."containerd.io/sn
 export const METASTORE_MIGRATIONS: readonly string[] = [SNAPSHOT_TABLE];
 
 /**
- * Opens `ROOT/metadata.db`; makes `root` (mode 0700) if it is absent.
+ * Opens `ROOT/metadata.db`; makes `root` (mode 0700) if it is absent. One that is damaged is set aside, and so are the directories of snapshots if
+ * there is no record of any: else they would be taken for what a crash left, and deleted, containers' own files with them.
  * @returns the one database of this node's state, the caller's to close.
- * @throws AppError as `openDatabase` does.
+ * @throws AppError as `openOrReplaceDatabase` does.
  */
 export function openMetastore(root: string, options: { readonly logger?: Logger } = {}): Database {
   mkdirSync(root, { recursive: true, mode: 0o700 });
-  return openDatabase(join(root, "metadata.db"), { migrations: METASTORE_MIGRATIONS, ...options });
+  const path = join(root, "metadata.db");
+  const database = openOrReplaceDatabase(path, { migrations: METASTORE_MIGRATIONS, ...options });
+  if (!hasHadSnapshots(database)) setDirectoriesAside(root, options.logger ?? silentLogger);
+  return database;
+}
+
+function hasHadSnapshots(database: Database): boolean {
+  return (
+    database.prepare("SELECT 1 FROM sqlite_sequence WHERE name = 'snapshot'").get() !== undefined
+  );
+}
+
+function setDirectoriesAside(root: string, logger: Logger): void {
+  const directories = join(root, "snapshots");
+  if (!existsSync(directories) || readdirSync(directories).length === 0) return;
+  const aside = `${directories}.damaged-${Date.now()}`;
+  renameSync(directories, aside);
+  const error = `containers' own files are in "${aside}" until you delete it; \`soci-snapshotter repair IMAGE\` brings an image back`;
+  const code = "data_loss";
+  logger.error("records of snapshots are lost, their directories were set aside", { code, error });
 }

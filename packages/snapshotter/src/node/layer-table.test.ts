@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { sha256 } from "@soci-ts/core";
@@ -173,5 +174,29 @@ describe("LayerTable", () => {
       assert.deepEqual(table.findUse(other), { layer, story: STORY });
       assert.equal(table.forgetOldUses(Date.now() + 29 * day), 0, "it was asked for");
       assert.equal(table.forgetOldUses(Date.now() + 32 * day), 1);
+    }));
+
+  it("leaves out numbers that it is told of, and goes on without rows if it was damaged", () =>
+    tabled((open, path) => {
+      let table = open();
+      table.skipNumbers(7);
+      assert.equal(table.nextNumber(), 8);
+      table.skipNumbers(3);
+      assert.equal(table.nextNumber(), 9);
+      table[Symbol.dispose]();
+      writeFileSync(path, Buffer.alloc(8192, 1));
+      table = open();
+      assert.deepEqual(table.all(), []);
+      table.skipNumbers(9);
+      assert.equal(table.nextNumber(), 10);
+    }));
+
+  it("tells what a layer was made for", () =>
+    tabled((open) => {
+      const table = open();
+      const layer = added(table, "identity");
+      assert.deepEqual(table.usesOf(layer), []);
+      table.note(USE, { layer, story: STORY });
+      assert.deepEqual(table.usesOf(layer), [{ chainId: USE.chainId, story: STORY }]);
     }));
 });

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { AppError, type Digest } from "@soci-ts/core";
-import { type Database, openDatabase } from "@soci-ts/sqlite";
+import { AppError, type Digest, type Logger } from "@soci-ts/core";
+import { type Database, openOrReplaceDatabase } from "@soci-ts/sqlite";
 import type { LayerStory } from "../contract/types.ts";
 import { MAX_SLOTS } from "../node-ids.ts";
 
@@ -29,7 +29,8 @@ export interface KnownLayer {
   readonly story: LayerStory;
 }
 
-const MIGRATIONS = [
+/** The schema of `layers.db`, oldest first. Entries are never changed. */
+export const LAYER_TABLE_MIGRATIONS: readonly string[] = [
   `CREATE TABLE layer (
      id INTEGER PRIMARY KEY AUTOINCREMENT,
      identity TEXT NOT NULL UNIQUE,
@@ -60,8 +61,21 @@ const MIGRATIONS = [
 export class LayerTable implements Disposable {
   readonly #database: Database;
 
-  constructor(path: string) {
-    this.#database = openDatabase(path, { migrations: MIGRATIONS });
+  /** One that is damaged is set aside: layers that snapshots have are still found by their directories. */
+  constructor(path: string, options: { readonly logger?: Logger } = {}) {
+    const migrations = LAYER_TABLE_MIGRATIONS;
+    this.#database = openOrReplaceDatabase(path, { migrations, ...options });
+  }
+
+  /** Leaves numbers up to this one out: a table that was lost, or is older than the directories, must not give one of theirs to another layer. */
+  skipNumbers(last: number): void {
+    this.#database.transaction(() => {
+      const insert =
+        "INSERT INTO sqlite_sequence SELECT 'layer', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'layer')";
+      this.#database.prepare(insert).run();
+      const update = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'layer'";
+      this.#database.prepare(update).run(last);
+    });
   }
 
   /** The layer with this identity, if there is one. */
@@ -149,6 +163,17 @@ export class LayerTable implements Disposable {
       .prepare<{ digest: Digest }>("SELECT DISTINCT digest FROM layer WHERE digest <> ''")
       .all();
     return new Set(rows.map(({ digest }) => digest));
+  }
+
+  /** What a layer was made for. */
+  usesOf(layer: number): readonly { readonly chainId: string; readonly story: LayerStory }[] {
+    const rows = this.#database
+      .prepare<{ chain: string; story: string }>("SELECT chain, story FROM use WHERE layer = ?")
+      .all(layer);
+    return rows.map(({ chain, story }) => ({
+      chainId: chain,
+      story: JSON.parse(story) as LayerStory,
+    }));
   }
 
   /** Whether there is a layer of this number, and it counts. */

@@ -98,6 +98,7 @@ export class LazyNodeLayers implements NodeLayers {
   /** Says how to find out which layers snapshots have; before that, none is deleted. */
   referencedBy(referenced: () => ReadonlySet<number>): void {
     this.#referenced = referenced;
+    this.#placed.skipNumbers(Math.max(0, ...referenced()));
   }
 
   /** A lazy layer is promised before this resolves: it is not taken for unneeded while it has no snapshot yet. */
@@ -110,8 +111,13 @@ export class LazyNodeLayers implements NodeLayers {
     }
   }
 
-  mountLayers(layers: readonly number[], options: IoOptions = {}): Promise<readonly string[]> {
-    return this.#mounts.mount(layers, options);
+  async mountLayers(
+    layers: readonly number[],
+    options: IoOptions = {},
+  ): Promise<readonly string[]> {
+    const mounted = new Set(this.#options.door === "fuse" ? [] : this.#mounts.mounted);
+    for (const layer of layers) if (!mounted.has(layer)) await this.#heal(layer, options);
+    return await this.#mounts.mount(layers, options);
   }
 
   retain(layers: ReadonlySet<number>): void {
@@ -201,6 +207,22 @@ export class LazyNodeLayers implements NodeLayers {
     // It was removed again meanwhile.
     this.#jobs.forget(request);
     return await this.#jobOutcome(request, options);
+  }
+
+  /** Has a layer made again whose files are damaged, under its number. Whether that worked, mounting it tells. */
+  async #heal(layer: number, options: IoOptions): Promise<void> {
+    if (await this.#placed.isSound(layer)) return;
+    const { logger } = this.#options;
+    for (const request of this.#placed.requestsOf(layer)) {
+      this.#jobs.forget(request);
+      const outcome = await this.#jobOutcome(request, options);
+      if (outcome.kind === "lazy" && (await this.#placed.isSound(layer))) {
+        logger.info("damaged layer made again", { layer });
+        return;
+      }
+    }
+    const error = "want its registry to answer; `soci-snapshotter repair IMAGE` if it has changed";
+    logger.error("damaged layer not made again", { layer, code: "data_loss", error });
   }
 
   /** No layer is removed while a job runs, which may be about to use it; so none must start while one is being removed. */

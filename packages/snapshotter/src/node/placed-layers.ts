@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from "node:fs";
 import { open, readdir, rm } from "node:fs/promises";
 import { basename } from "node:path";
 import { AppError, type Logger, Semaphore, SingleFlight } from "@soci-ts/core";
@@ -15,6 +16,7 @@ import {
   placeNodeSlot,
   readNodeSlot,
   slotDirectory,
+  verifyNodeSlot,
 } from "./slot-files.ts";
 
 /** What the layers of a node are placed with. */
@@ -34,12 +36,16 @@ export class PlacedLayers implements Disposable {
   readonly #table: LayerTable;
   readonly #placing = new SingleFlight<number>();
   readonly #adding = new Semaphore(1);
+  /** Layers whose files were read and found right. */
+  readonly #verified = new Set<number>();
   /** When a layer was last promised to somebody. */
   readonly #promised = new Map<number, number>();
 
   constructor(options: PlacedLayersOptions) {
     this.#options = options;
-    this.#table = new LayerTable(options.paths.database);
+    this.#table = new LayerTable(options.paths.database, options);
+    const names = existsSync(options.paths.slots) ? readdirSync(options.paths.slots) : [];
+    this.skipNumbers(Math.max(0, ...names.map(Number).filter(Number.isSafeInteger)));
   }
 
   /** All layers, half-made ones included, the newest first. */
@@ -49,6 +55,19 @@ export class PlacedLayers implements Disposable {
 
   has(layer: number): boolean {
     return this.#table.isPlaced(layer);
+  }
+
+  /** Gives no new layer a number up to this one. */
+  skipNumbers(last: number): void {
+    this.#table.skipNumbers(last);
+  }
+
+  /** What a layer was made for, as containerd asked for it: who asks so again gets it made again. */
+  requestsOf(layer: number): readonly LayerRequest[] {
+    return this.#table.usesOf(layer).map(({ chainId, story }) => {
+      const { imageReference, manifestDigest, layerDigest } = story;
+      return { imageReference, manifestDigest, layerDigest, chainId };
+    });
   }
 
   /** Keeps a layer from being taken for unneeded for some time. */
@@ -70,7 +89,7 @@ export class PlacedLayers implements Disposable {
     const known = this.#table.findUse(this.#useOf(request));
     if (known === undefined) return undefined;
     this.promise(known.layer);
-    if (!(await this.#isSound(known.layer))) return undefined;
+    if (!(await this.isSound(known.layer))) return undefined;
     return { kind: "lazy", ...known };
   }
 
@@ -102,20 +121,43 @@ export class PlacedLayers implements Disposable {
    * @param close - makes the layer server let go of it.
    */
   async remove(layer: number, close: (layer: number) => Promise<void>): Promise<void> {
-    if (!this.#table.remove(layer)) return;
-    this.#promised.delete(layer);
-    await close(layer);
     const directory = this.#directory(layer);
     const record = await readNodeSlot(directory).then(
       (slot) => slot.record,
-      () => undefined, // it was never placed, or is damaged
+      (error: unknown) => {
+        if (AppError.from(error).code === "failed_precondition") throw error;
+        return undefined; // it was never placed, or is damaged
+      },
     );
+    if (!this.#table.remove(layer)) return;
+    this.#promised.delete(layer);
+    this.#verified.delete(layer);
+    await close(layer);
     if (record !== undefined) {
       await rm(record.imagePath, { force: true });
       await this.#removeCache(record);
     }
     await rm(directory, { recursive: true, force: true });
     this.#options.logger.info("layer removed", { layer, digest: record?.layerDigest });
+  }
+
+  /**
+   * Whether a layer's files are there and, once for each layer and process, what they should be: after a power cut they may not be.
+   * @throws AppError `failed_precondition` if a newer version wrote them.
+   */
+  async isSound(layer: number): Promise<boolean> {
+    const directory = this.#directory(layer);
+    try {
+      await (this.#verified.has(layer) ? checkNodeSlot(directory) : verifyNodeSlot(directory));
+      this.#verified.add(layer);
+      return true;
+    } catch (error) {
+      const { code, message } = AppError.from(error);
+      if (code === "failed_precondition") throw error;
+      this.#verified.delete(layer);
+      this.#options.logger.warn("layer's files are damaged", { layer, error: message });
+      return false;
+    }
   }
 
   /** Directories of layers that are not in the table any more. */
@@ -154,7 +196,7 @@ export class PlacedLayers implements Disposable {
     const known = this.#table.find(identity);
     if (known !== undefined) {
       this.promise(known);
-      if (await this.#isSound(known)) return known;
+      if (await this.isSound(known)) return known;
     }
     // What is damaged is replaced where it is: equal identity means equal files and bytes.
     const layer = known ?? this.#table.nextNumber();
@@ -171,17 +213,6 @@ export class PlacedLayers implements Disposable {
     await placeNodeSlot(directory, this.#directory(layer), { record, source: place.source });
     this.#table.add(layer, identity, layerDigest, deviceSlots);
     return layer;
-  }
-
-  async #isSound(layer: number): Promise<boolean> {
-    try {
-      await checkNodeSlot(this.#directory(layer));
-      return true;
-    } catch (error) {
-      const { message } = AppError.from(error);
-      this.#options.logger.warn("layer made anew", { layer, error: message });
-      return false;
-    }
   }
 
   /** Layers of one blob share its cache. */

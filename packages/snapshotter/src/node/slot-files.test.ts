@@ -70,7 +70,7 @@ describe("readNodeSlot()", () => {
     const good = await readNodeSlot(slot);
     const damaged: readonly (readonly [string, string])[] = [
       ["no JSON", "{"],
-      ["another version", JSON.stringify({ ...good, formatVersion: 2 })],
+      ["another version", JSON.stringify({ ...good, formatVersion: 0 })],
       ["no object", "null"],
       ["no record", JSON.stringify({ ...good, record: null })],
       ["no digest", JSON.stringify({ ...good, record: { ...good.record, layerDigest: "x" } })],
@@ -80,6 +80,8 @@ describe("readNodeSlot()", () => {
       await writeFile(join(slot, "slot.json"), text);
       await assert.rejects(readNodeSlot(slot), { code: "data_loss" }, name);
     }
+    await writeFile(join(slot, "slot.json"), JSON.stringify({ ...good, formatVersion: 2 }));
+    await assert.rejects(readNodeSlot(slot), { code: "failed_precondition" }, "a newer version");
   });
 });
 

@@ -1,7 +1,8 @@
 import { access, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { AppError, FormatError } from "@soci-ts/core";
+import { AppError, FormatError, verifyDigest } from "@soci-ts/core";
 import type { WholeVerdict } from "@soci-ts/lazy-layer";
+import { readSealedImage } from "../metadata-images.ts";
 import { replaceFile } from "../mount-directories.ts";
 import { isSlotRecord, type JsonValue, type SlotRecord } from "../mount-record.ts";
 
@@ -14,7 +15,7 @@ export interface NodeSlot {
   readonly sources: readonly JsonValue[];
 }
 
-/** The version that this code writes. Others are refused. */
+/** The version that this code writes. A newer one is refused; what is of no known version is damaged. */
 export const NODE_SLOT_VERSION = 1;
 
 /** Sources kept for a layer. */
@@ -28,12 +29,13 @@ export function slotDirectory(slots: string, slot: number): string {
   return join(slots, String(slot));
 }
 
-/** Reads what is known of a slot. @throws AppError `not_found`; FormatError if it is damaged or of another version. */
+/** Reads what is known of a slot. @throws AppError `not_found`, `failed_precondition` if a newer version wrote it; FormatError if it is damaged. */
 export async function readNodeSlot(directory: string): Promise<NodeSlot> {
   const path = join(directory, SLOT_FILE);
   const slot = parse(await readFile(path, "utf8").catch(rethrow(path))) as
     | Partial<NodeSlot>
     | undefined;
+  refuseNewer(path, slot?.formatVersion);
   if (slot?.formatVersion !== NODE_SLOT_VERSION) {
     throw new FormatError("slot record", 0, `"${path}" is not of version ${NODE_SLOT_VERSION}`);
   }
@@ -43,6 +45,12 @@ export async function readNodeSlot(directory: string): Promise<NodeSlot> {
   return slot as NodeSlot;
 }
 
+function refuseNewer(path: string, version: unknown): void {
+  if (typeof version !== "number" || version <= NODE_SLOT_VERSION) return;
+  const state = `its version is ${version}, want at most ${NODE_SLOT_VERSION}; a newer version of this program wrote it`;
+  throw new AppError("failed_precondition", `Cannot read "${path}" of a layer: ${state}`);
+}
+
 /** Sees whether a slot and the files that it names are there. @throws AppError `not_found`; what {@link readNodeSlot} throws. */
 export async function checkNodeSlot(directory: string): Promise<void> {
   const { data, imagePath } = (await readNodeSlot(directory)).record;
@@ -50,6 +58,19 @@ export async function checkNodeSlot(directory: string): Promise<void> {
   for (const path of [imagePath, ...others]) {
     const full = resolve(directory, path);
     await access(full).catch(rethrow(full));
+  }
+}
+
+/** Reads all that a slot is opened by. @throws what {@link readNodeSlot} throws; FormatError, DigestMismatchError for a file that is damaged. */
+export async function verifyNodeSlot(directory: string): Promise<void> {
+  const { data, imagePath } = (await readNodeSlot(directory)).record;
+  readSealedImage(await readFile(imagePath).catch(rethrow(imagePath)));
+  if (data.kind !== "lazy") return;
+  for (const [path, digest] of [
+    [resolve(directory, data.indexPath), data.indexDigest],
+    [resolve(directory, data.headersPath), data.headersDigest],
+  ] as const) {
+    verifyDigest(`"${path}" of a layer`, await readFile(path).catch(rethrow(path)), digest);
   }
 }
 
