@@ -46,7 +46,10 @@ describe("systemd units", () => {
     }
     assert.match(unit("soci-snapshotter-keeper.service"), /^StartLimitIntervalSec=0$/m);
     // Half a second apart, no more than 20 fit into the limit's ten.
-    assert.match(unit("soci-snapshotter.service"), /^StartLimitIntervalSec=10\nStartLimitBurst=20$/m);
+    assert.match(
+      unit("soci-snapshotter.service"),
+      /^StartLimitIntervalSec=10\nStartLimitBurst=20$/m,
+    );
     assert.match(unit("soci-snapshotter.service"), /^WatchdogSec=60$/m);
   });
 

@@ -39,6 +39,7 @@ export function buildProgram(version: string, runner: Runner): Command {
     .exitOverride()
     .configureOutput({ outputError: () => {} })
     .action(async () => runner(quietly(async (session) => (await slots()).runDaemon(session))));
+  addViews(program, runner);
   addDaemonCommands(program, runner);
   addConfigCommands(program, runner);
   addHiddenCommands(program, runner);
@@ -47,7 +48,8 @@ export function buildProgram(version: string, runner: Runner): Command {
   return program;
 }
 
-function addDaemonCommands(program: Command, runner: Runner): void {
+/** What only shows. */
+function addViews(program: Command, runner: Runner): void {
   program
     .command("status")
     .summary("show mounts, layers, cache and errors of the running daemon")
@@ -84,6 +86,9 @@ function addDaemonCommands(program: Command, runner: Runner): void {
         return (await import("./commands/explain.ts")).explainReport(document);
       }),
     );
+}
+
+function addDaemonCommands(program: Command, runner: Runner): void {
   program
     .command("repair")
     .summary("bring back an image whose snapshots are gone")

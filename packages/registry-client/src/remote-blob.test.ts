@@ -296,7 +296,9 @@ test("a read that is made again is counted", async () => {
     return true;
   };
   const counts: string[] = [];
-  await using client = testClient({ metrics: { count: (name) => void counts.push(name), observe: () => {} } });
+  await using client = testClient({
+    metrics: { count: (name) => void counts.push(name), observe: () => {} },
+  });
   await client.openBlob(repositoryOn(registry), registry.addBlob(BYTES)).readAt(0, 10);
   assert.equal(counts.filter((name) => name === "soci_registry_retries_total").length, 2);
 });

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import {
   AppError,
   type ByteSource,
-  type IoOptions,
   type ErrorCode,
+  type IoOptions,
   type Logger,
   type Metrics,
   type ReadOptions,

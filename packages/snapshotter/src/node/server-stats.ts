@@ -1,7 +1,7 @@
 import type { IoOptions } from "@soci-ts/core";
 import type { JsonValue } from "../mount-record.ts";
-import type { HistogramCounts } from "./counting-metrics.ts";
 import type { Evicted } from "./cache-eviction.ts";
+import type { HistogramCounts } from "./counting-metrics.ts";
 import { callLocal } from "./local-call.ts";
 import type { NodePaths } from "./node-paths.ts";
 import { readSlotStats, type SlotStats, slotDirectory } from "./slot-files.ts";
