@@ -78,7 +78,7 @@ export async function unpackKeptState(): Promise<KeptState> {
   await command("tar", ["-C", PLACE, "-xzf", ARCHIVE]);
   await writeFile(
     join(PLACE, "config.toml"),
-    `[registry]\nhosts_directory = "${PLACE}/hosts"\n[read]\ndeadline_ms = 3000\n`,
+    `[registry]\nhosts_directory = "${PLACE}/hosts"\n[read]\ndeadline_ms = 6000\n`,
   );
   const { images } = JSON.parse(await readFile(join(PLACE, "state.json"), "utf8")) as KeptState;
   return {
