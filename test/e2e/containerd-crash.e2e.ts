@@ -44,7 +44,7 @@ interface KillRun {
 
 const RUNS: readonly KillRun[] = [
   { door: "erofs", rounds: 20, mountConfig: [] },
-  // To come with the setting: { door: "erofs", rounds: 20, mountConfig: ['resend = "off"'] },
+  { door: "erofs", rounds: 20, mountConfig: ['resend = "off"'] },
   { door: "fuse", rounds: 20, mountConfig: [] },
   { door: "loop", rounds: 5, mountConfig: [] },
 ];

@@ -25,6 +25,13 @@ const HERE = fileURLToPath(new URL("../../..", import.meta.url));
 const APP = join(HERE, "apps/snapshotter");
 const DAEMON = "soci-snapshotter.service";
 const KEEPER = "soci-snapshotter-keeper.service";
+
+interface KeeperRecord {
+  readonly pid: number;
+  readonly program: { readonly version: string };
+  readonly server: { readonly pid: number };
+}
+
 const SOCKET = "soci-snapshotter.socket";
 const { python } = SMALL_IMAGES;
 const PYTHON = `${REGISTRY}/${python.name}:v1`;
@@ -128,16 +135,23 @@ describe("under systemd", { skip, timeout: 300_000 }, () => {
     await stack[Symbol.asyncDispose]();
   });
 
+  /** The keeper of the mounts and its layer server. */
+  async function keeperRecord(): Promise<KeeperRecord> {
+    const record = await machine.run("sh", "-c", "cat /run/soci-snapshotter/*/keeper.json");
+    return JSON.parse(record) as KeeperRecord;
+  }
+
   test("the units start, and the keeper is systemd's own", async () => {
     assert.equal((await status()).version, "1.0.0-one");
     for (const unit of [SOCKET, KEEPER, DAEMON])
       assert.equal(await machine.property(unit, "ActiveState"), "active", unit);
-    const record = await machine.run("sh", "-c", "cat /run/soci-snapshotter/*/keeper.json");
-    const { pid } = JSON.parse(record) as { readonly pid: number };
+    const { pid, program } = await keeperRecord();
+    assert.equal(program.version, "1.0.0-one");
     assert.equal(await machine.property(KEEPER, "MainPID"), String(pid));
   });
 
   test("a restart with a new version installed is an upgrade in place: calls wait, reads go on", async () => {
+    const before = await keeperRecord();
     await installVersion(folder, "1.1.0-two");
     let isRestarting = true;
     const calls = (async () => {
@@ -148,8 +162,12 @@ describe("under systemd", { skip, timeout: 300_000 }, () => {
     await machine.run("systemctl", "restart", DAEMON);
     isRestarting = false;
     assert.ok((await calls) > 0);
-    // The daemon only: where it replaces keeper and layer server too, their versions belong here.
     assert.equal((await status()).version, "1.1.0-two");
+    const after = await keeperRecord();
+    assert.equal(after.program.version, "1.1.0-two");
+    assert.notEqual(after.server.pid, before.server.pid);
+    assert.equal(await machine.property(KEEPER, "MainPID"), String(after.pid));
+    assert.equal(await machine.property(KEEPER, "ActiveState"), "active");
     await readOn();
   });
 

@@ -25,7 +25,7 @@ describe("METRICS", () => {
 
   it("has names with units, help texts, and closed sets of labels", () => {
     for (const [name, { type, help, labels, buckets }] of Object.entries(METRICS)) {
-      assert.match(name, /^soci_(snapshotter|snapshots|layer|registry)_[a-z_]+$/);
+      assert.match(name, /^soci_(snapshotter|snapshots|layer|registry|fuse)_[a-z_]+$/);
       if (type === "counter") assert.match(name, /_total$/);
       if (type === "histogram") assert.ok(name.endsWith("_seconds") && buckets, name);
       assert.match(help, /[.0]$/, name);

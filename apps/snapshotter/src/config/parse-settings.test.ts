@@ -139,7 +139,7 @@ describe("CONFIG_TABLE", () => {
     for (const [section, { keys }] of SECTIONS) {
       for (const [name, spec] of Object.entries(keys)) {
         if (spec.kind === "milliseconds") assert.match(name, /_ms$/);
-        if (spec.kind === "bytes") assert.match(name, /_bytes$/);
+        if (spec.kind === "bytes") assert.match(name, /_bytes(_per_second)?$/);
         if (typeof spec.default === "number") assert.ok(spec.range, `${section}.${name}`);
         assert.match(spec.doc, /\.$/, `${section}.${name}`);
         assert.notEqual(camelCase(name), "");

@@ -170,10 +170,10 @@ export class LayerTable implements Disposable {
     const rows = this.#database
       .prepare<{ chain: string; story: string }>("SELECT chain, story FROM use WHERE layer = ?")
       .all(layer);
-    return rows.map(({ chain, story }) => ({
-      chainId: chain,
-      story: JSON.parse(story) as LayerStory,
-    }));
+    return rows.map((row) => {
+      const { notedAtMs: _, ...story } = JSON.parse(row.story) as KeptStory;
+      return { chainId: row.chain, story };
+    });
   }
 
   /** Whether there is a layer of this number, and it counts. */
