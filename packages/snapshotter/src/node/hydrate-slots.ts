@@ -1,5 +1,5 @@
 import { readdir } from "node:fs/promises";
-import type { Logger, Metrics } from "@soci-ts/core";
+import { AppError, type Logger, type Metrics } from "@soci-ts/core";
 import { type HydrationCandidate, Hydrator } from "@soci-ts/lazy-layer";
 import type { DiskSlots } from "./disk-slots.ts";
 import type { NodePaths } from "./node-paths.ts";
@@ -36,7 +36,7 @@ export function slotHydrator(options: SlotHydratorOptions): Hydrator {
   const candidates = async (): Promise<readonly HydrationCandidate[]> => {
     const open = slots.stats();
     const wanting: { readonly slot: number; readonly stats: SlotStats }[] = [];
-    for (const slot of (await readdir(paths.slots)).map(Number)) {
+    for (const slot of (await namesIn(paths.slots)).map(Number)) {
       const known = open.get(slot);
       if (known === undefined && settled.has(slot)) continue;
       const stats = known ?? (await readSlotStats(slotDirectory(paths.slots, slot)));
@@ -64,6 +64,16 @@ export function slotHydrator(options: SlotHydratorOptions): Hydrator {
 function wants({ bytesRead, isComplete, verdict }: SlotStats): boolean {
   if (bytesRead === 0 || verdict === "wrong") return false;
   return !isComplete || verdict === "unknown";
+}
+
+/** A keeper that systemd has started may be there before the daemon has made any directory. */
+async function namesIn(directory: string): Promise<readonly string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (AppError.from(error).code === "not_found") return [];
+    throw error;
+  }
 }
 
 function restBytes({ sizeBytes, cachedBytes }: SlotStats): number {
