@@ -62,7 +62,9 @@ describe("containerd starts images lazily", { skip, timeout: 900_000 }, () => {
 
         before(async () => {
           proxy = await startFaultProxy(registry.host);
-          lazy = await startLazyNode({ programs, door, registryHost: proxy.host });
+          // What is fetched in the background would be counted, too.
+          const config = ["[hydrate]", 'mode = "off"'];
+          lazy = await startLazyNode({ programs, door, registryHost: proxy.host, config });
           pod = await lazy.watched(() => startPod(lazy.node));
         });
 

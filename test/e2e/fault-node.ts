@@ -81,7 +81,9 @@ export class FaultNode implements AsyncDisposable {
     const registry = undo.use(await ScriptedRegistry.start());
     const metricsPort = await freePort();
     const text = [
-      `[mount]\ndoor = "${door}"\nidle_release_ms = 1000`,
+      // Through FUSE, where checksums are compared; and nothing but what is read is fetched, or given up.
+      `[mount]\ndoor = "${door}"\nlocal = "off"\nidle_release_ms = 1000`,
+      '[hydrate]\nmode = "off"\n[cache]\nmin_free_bytes = 0',
       `[registry]\nhosts_directory = "${join(directory, "hosts")}"`,
       `[metrics]\nlisten = "127.0.0.1:${metricsPort}"`,
       `[credentials]\ndocker_config_files = ["${join(directory, "docker.json")}"]`,

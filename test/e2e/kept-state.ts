@@ -12,6 +12,7 @@ import {
   mountsBelow,
   processesNaming,
   pushLayout,
+  removeTree,
   startChild,
   stopChild,
   writeRegistryHosts,
@@ -73,7 +74,7 @@ export async function unpackKeptState(): Promise<KeptState> {
   if ((await processesNaming(`${PLACE}/`)).length > 0)
     throw new Error(`Cannot unpack ${ARCHIVE}: processes of another run use ${PLACE}`);
   await reboot(root);
-  await rm(PLACE, { recursive: true, force: true });
+  await removeTree(PLACE);
   await mkdir(PLACE);
   await command("tar", ["-C", PLACE, "-xzf", ARCHIVE]);
   await writeFile(
@@ -92,7 +93,7 @@ export async function unpackKeptState(): Promise<KeptState> {
     reboot: () => reboot(root),
     async [Symbol.asyncDispose]() {
       await reboot(root);
-      await rm(PLACE, { recursive: true, force: true });
+      await removeTree(PLACE);
     },
   };
 }

@@ -118,7 +118,8 @@ describe("a registry that hangs, on a node", { skip, timeout: 120_000 }, () => {
     const readers = stuckImage.files
       .flatMap((layer) => Object.keys(layer))
       .map((file) => startReader("cat", stuck.pathOf(file)));
-    await until("many requests hang", () => hanging.requests.length - seen >= STUCK_LAYERS * 6);
+    // As many as one repository may have under way.
+    await until("many requests hang", () => hanging.requests.length - seen >= 32);
     const during = {
       other: await readImage("b.test/during"),
       same: await readImage("a.test/during"),
@@ -207,7 +208,10 @@ describe("a read's deadline, on a node", { skip, concurrency: true, timeout: 120
         await Promise.all([...reads, isLate(run, "program")]);
         assert.match((await run.result).signal ?? "", /SIGBUS|SIGSEGV/);
         const lateText = await node.daemon.run("explain", mounted.reference);
-        assert.match(lateText, /no answer after \d+ ms;\s+it\s+is\s+read\s+from\s+slow\.test\/app/);
+        assert.match(
+          lateText,
+          /no\s+answer\s+after\s+\d+\s+ms;\s+it\s+is\s+read\s+from\s+slow\.test\/app/,
+        );
 
         proxy.rule = undefined;
         await recovers(mounted, [...names, PROGRAM]);

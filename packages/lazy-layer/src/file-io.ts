@@ -6,7 +6,8 @@ export async function openThere(path: string): Promise<FileHandle> {
     return await open(path, "r+");
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
-    if (code !== "EROFS" && code !== "EACCES") throw error;
+    // EPERM: it is immutable, because the kernel reads it without us.
+    if (!["EROFS", "EACCES", "EPERM"].includes(code)) throw error;
     return await open(path, "r");
   }
 }

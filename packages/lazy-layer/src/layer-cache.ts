@@ -419,7 +419,8 @@ async function openData(path: string): Promise<FileHandle> {
   try {
     return await open(path, constants.O_RDWR + constants.O_CREAT, 0o600);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EROFS") throw error;
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (code !== "EROFS" && code !== "EPERM") throw error;
     return await openThere(path);
   }
 }

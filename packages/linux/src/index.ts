@@ -1,6 +1,7 @@
 export { ffiAvailable } from "./ffi.ts";
 export { type FuseMountRequest, fuseMount, openFuseDevice } from "./fuse-mount.ts";
 export { idMapMount } from "./id-map-mount.ts";
+export { setImmutable } from "./immutable.ts";
 export type { FileBackedSupport } from "./kernel-version.ts";
 export {
   type AttachedLoop,

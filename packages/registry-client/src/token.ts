@@ -118,8 +118,11 @@ function tokenRequest(
   return { ...common, method: "GET", url, headers };
 }
 
-/** The whole exchange, body included, may take this long. */
-const TOKEN_DEADLINE_MS = 60_000;
+/**
+ * The whole exchange, body included, may take this long. Whoever wants the same token meanwhile waits for the same exchange, so one that hangs must end well before
+ * their own patience does.
+ */
+const TOKEN_DEADLINE_MS = 10_000;
 
 function withDeadline(signal: AbortSignal | undefined): AbortSignal {
   const deadline = AbortSignal.timeout(TOKEN_DEADLINE_MS);

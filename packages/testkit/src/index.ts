@@ -30,6 +30,7 @@ export {
   mountsBelow,
   processesNaming,
   removeProgramFolder,
+  removeTree,
   unmountBelow,
 } from "./leftovers.ts";
 export {

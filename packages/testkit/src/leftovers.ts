@@ -25,7 +25,13 @@ export async function makeProgramFolder(name: string): Promise<string> {
 export async function removeProgramFolder(folder: string): Promise<void> {
   await killNaming(`${folder}/`);
   await unmountBelow(folder);
-  await rm(folder, { recursive: true, force: true });
+  await removeTree(folder);
+}
+
+/** Deletes a folder, also what was made immutable in it: files that a killed daemon had mounted. */
+export async function removeTree(folder: string): Promise<void> {
+  await command("chattr", ["-R", "-f", "-i", folder]).catch(() => {}); // some file systems have no such thing
+  await rm(folder, { recursive: true, force: true, maxRetries: 3 });
 }
 
 /** Mount points at or below a folder, the innermost first. */

@@ -196,7 +196,7 @@ describe("a node whose caches have limits", { skip }, () => {
     assert.ok((evicted?.sizeBytes ?? 0) > 8_000_000);
     assert.deepEqual(
       cacheFolders(node).flatMap((folder) => readdirSync(folder)),
-      ["index"],
+      ["index", "whole.json"],
     );
     await layers.mountLayers([layer]);
     await checkFiles(node, layer);

@@ -4,6 +4,7 @@ import { mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { type Logger, type Metrics, silentLogger, silentMetrics } from "@soci-ts/core";
+import { setImmutable } from "@soci-ts/linux";
 import { sealImage } from "../metadata-images.ts";
 import { temporary } from "../testing/temporary.ts";
 import { HeldFiles } from "./held-files.ts";
@@ -12,7 +13,7 @@ import type { LocalLayer } from "./local-data.ts";
 interface Bench {
   readonly held: HeldFiles;
   /** As another daemon would. */
-  readonly open: () => HeldFiles;
+  readonly open: (protect?: typeof setImmutable) => HeldFiles;
   /** The data file of layer 1, which layer 2 uses too. */
   readonly data: string;
   readonly image: string;
@@ -43,7 +44,8 @@ async function benched(test: (bench: Bench) => Promise<void>): Promise<void> {
   const errors: string[] = [];
   const logger: Logger = { ...silentLogger, error: (text) => void errors.push(text) };
   const metrics: Metrics = { ...silentMetrics, count: (name) => void errors.push(name) };
-  const open = (): HeldFiles => new HeldFiles({ paths, find, logger, metrics, inUse });
+  const open = (protect = (_: string, __: boolean): boolean => true): HeldFiles =>
+    new HeldFiles({ paths, find, logger, metrics, inUse, protect });
   const names = paths.heldFiles;
   await test({ held: open(), open, data, image, names, kernel, right, errors });
 }
@@ -101,6 +103,29 @@ describe("HeldFiles", () => {
       assert.equal(await held.isRight(1), false);
       assert.equal(errors.length, 2, errors.join());
       assert.equal(errors[0], "soci_snapshotter_local_files_changed_total");
+    });
+  });
+
+  it("lets nobody change what it holds, whoever else holds it, and holds nothing where that can't be", async () => {
+    await benched(async ({ open, data, names }) => {
+      if (!setImmutable(data, false)) return; // this file system has no such thing
+      const held = open(setImmutable);
+      await held.hold(1);
+      await held.hold(2);
+      await assert.rejects(writeFile(data, "changed"), { code: "EPERM" });
+      await held.release(2);
+      await assert.rejects(writeFile(data, "changed"), { code: "EPERM" });
+      assert.equal(await linksOf(data), 2);
+      await held.release(1);
+      assert.deepEqual(await readdir(names), []);
+      await writeFile(data, data);
+
+      const unable = open(() => false);
+      assert.equal(await unable.isRight(1), true);
+      await assert.rejects(unable.hold(1), { code: "unimplemented" });
+      assert.equal(await unable.isRight(1), false);
+      await unable.release(1);
+      assert.equal(await linksOf(data), 1);
     });
   });
 

@@ -1,7 +1,7 @@
-import { link, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, delay, type Logger, type Metrics, Semaphore } from "@soci-ts/core";
-import { erofsBackingDevices, listLoopDevices } from "@soci-ts/linux";
+import { erofsBackingDevices, listLoopDevices, setImmutable } from "@soci-ts/linux";
 import { checkImage, type LocalLayer } from "./local-data.ts";
 import type { NodePaths } from "./node-paths.ts";
 
@@ -14,6 +14,8 @@ export interface HeldFilesOptions {
   readonly metrics: Metrics;
   /** Names of the devices behind EROFS mounts, and files behind loop devices; by default those of this machine. */
   readonly inUse?: (() => KernelUse) | undefined;
+  /** {@link setImmutable}, by default. */
+  readonly protect?: typeof setImmutable | undefined;
 }
 
 /** The kernel detaches loop devices in the background. */
@@ -42,7 +44,8 @@ interface FileState {
  *
  * Files of a layer are *free* → *held*, before they are mounted → *lingering*, when they were unmounted but containers may have them still → free, when the kernel
  * has let go. What an earlier daemon held is found by its names, and what devices it may have in a file of the runtime directory, which lives as long
- * as devices do. Nobody checks bytes while they are read here: that files stay as they were is looked at when they are mounted, and now and then.
+ * as devices do. Nobody checks bytes while they are read here, so a held file is made immutable before it is found right: where that can't be, it is not
+ * held. That files stay as they were is looked at now and then all the same.
  */
 export class HeldFiles {
   readonly #options: HeldFilesOptions;
@@ -52,6 +55,8 @@ export class HeldFiles {
   readonly #right = new Map<number, readonly FileState[]>();
   /** Layers that an earlier daemon has mounted, and this one has not looked at. */
   readonly #unjudged = new Set<number>();
+  /** False once it turned out that files can't be made immutable here: then none is held. */
+  #canProtect = true;
   /** Files of layers that are not mounted any more. */
   readonly #lingering = new Set<number>();
 
@@ -72,6 +77,7 @@ export class HeldFiles {
   async isRight(layer: number): Promise<boolean> {
     try {
       if (this.#right.has(layer)) return await this.#isUnchanged(layer);
+      if (!this.#canProtect) return false;
       const found = await this.#options.find(layer);
       if (found === undefined) return false;
       return !this.#unjudged.has(layer) || (await this.#isHeld(layer, found));
@@ -102,7 +108,12 @@ export class HeldFiles {
     const devices: { layer: number; path: string }[] = [];
     for (const device of found.devices) {
       const path = join(directory, String(device.layer));
+      this.#protect(device.path, false); // it may have another name already
       await linkAs(device.path, path);
+      if (!this.#protect(path, true)) {
+        this.#canProtect = false;
+        throw notProtected(layer);
+      }
       devices.push({ layer: device.layer, path });
     }
     // Whoever takes bytes out of a file marks them absent first and looks at its names after that: so this is the moment to look whether it is whole.
@@ -222,8 +233,27 @@ export class HeldFiles {
   }
 
   async #letGo(layer: number): Promise<void> {
-    await rm(this.#directory(layer), { recursive: true, force: true });
+    const directory = this.#directory(layer);
+    for (const name of await readdir(directory).catch(() => [])) {
+      await this.#removeName(join(directory, name)); // there may be none: then it was let go of before
+    }
+    await rm(directory, { recursive: true, force: true });
     await rm(this.#record(layer), { force: true });
+  }
+
+  /** What other layers hold stays as it is. */
+  async #removeName(path: string): Promise<void> {
+    this.#protect(path, false);
+    const others = (await stat(path)).nlink - 1;
+    // Its first name is the cache's.
+    if (others <= 1) return await rm(path);
+    await using file = await open(path, "r");
+    await rm(path);
+    this.#protect(`/proc/self/fd/${file.fd}`, true);
+  }
+
+  #protect(path: string, isImmutable: boolean): boolean {
+    return (this.#options.protect ?? setImmutable)(path, isImmutable);
   }
 
   #directory(layer: number): string {
@@ -269,6 +299,11 @@ async function linkAs(path: string, name: string): Promise<void> {
 function isSameState(one: FileState, other: FileState | undefined): boolean {
   const { ino, sizeBytes, mtimeNs } = one;
   return ino === other?.ino && sizeBytes === other.sizeBytes && mtimeNs === other.mtimeNs;
+}
+
+function notProtected(layer: number): AppError {
+  const state = "its file system has no immutable files";
+  return new AppError("unimplemented", `Cannot mount layer ${layer} from its file: ${state}`);
 }
 
 function notRight(layer: number): AppError {

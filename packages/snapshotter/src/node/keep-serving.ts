@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Readable } from "node:stream";
 import { AppError, delay, type Logger } from "@soci-ts/core";
-import { identifyProcess, type ProcessIdentity } from "../process-identity.ts";
+import { identifyProcess, type ProcessIdentity, processState } from "../process-identity.ts";
 import type { ServerCommand } from "../server-process.ts";
 import { BeatWatch, HEARTBEAT_FD } from "./heartbeat.ts";
 import { LAYER_SERVER_FUSE_FD } from "./node-paths.ts";
@@ -110,6 +110,7 @@ class KeptServer {
   readonly #oom = new OomWatch();
   #end: (signs: EndSigns) => void = () => {};
   #wedged = false;
+  #wasGone = false;
 
   constructor({ server, fd, tickMs }: ServingOptions, start: string) {
     const [program, ...args] = server.argv;
@@ -127,7 +128,7 @@ class KeptServer {
     this.#pipe = this.#child.stdio[HEARTBEAT_FD] as Readable;
     this.#watch = new BeatWatch(this.#pipe, {
       tickMs,
-      onTick: () => this.#oom.tick(),
+      onTick: () => this.#tick(),
       onMissed: () => this.#giveUp(),
     });
   }
@@ -146,6 +147,17 @@ class KeptServer {
     this.#pipe.destroy();
     this.#child.unref();
     return signs;
+  }
+
+  /**
+   * A killed server with a thread in uninterruptible sleep is a zombie that can't be reaped; and it may sleep until a request is answered that only the
+   * next server can answer. One whose end is only on its way is reaped between two ticks.
+   */
+  #tick(): void {
+    this.#oom.tick();
+    const isGone = this.identity !== undefined && processState(this.identity) === "gone";
+    if (isGone && this.#wasGone) this.#finish(null, "SIGKILL");
+    this.#wasGone = isGone;
   }
 
   /** A thread in uninterruptible sleep keeps a process from being reaped, SIGKILL or not. */

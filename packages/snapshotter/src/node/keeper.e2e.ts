@@ -5,7 +5,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import { silentLogger } from "@soci-ts/core";
+import { delay, silentLogger } from "@soci-ts/core";
 import { seededBytes } from "@soci-ts/testkit";
 import { mountObstacle } from "../testing/fixture.ts";
 import { type PushedImage, TestImages, TestNode } from "../testing/node-fixture.ts";
@@ -141,6 +141,9 @@ describe("a keeper", { skip }, () => {
     try {
       await writeFile(join(node.root, "fault"), "stick");
       process.kill(server, "SIGUSR2");
+      await until("a thread is stuck", () => existsSync(join(node.root, "fault.done")));
+      await delay(100);
+      process.kill(server, "SIGKILL");
       await read(1);
       // A zombie whose last thread is still in the kernel: killed, and not to be reaped.
       const state = /^State:\s+(\S)/m.exec(readFileSync(`/proc/${server}/status`, "utf8"));

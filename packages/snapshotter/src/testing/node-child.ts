@@ -64,8 +64,6 @@ function fail(): void {
   const fault = readFileSync(`${root}/fault`, "utf8");
   writeFileSync(`${root}/fault.done`, "");
   faults[fault]?.();
-  // What the pool was given has been begun by then; nothing beats after it.
-  if (fault === "stick") setTimeout(() => faults["spin"]?.(), 100);
 }
 
 const [role = "", root = "", ...rest] = process.argv.slice(2);

@@ -13,6 +13,7 @@ import {
   type BuiltLayerBlob,
   pushLayout,
   type RunningRegistry,
+  removeTree,
   startEmbeddedRegistry,
   writeLayout,
 } from "@soci-ts/testkit";
@@ -165,7 +166,7 @@ export class TestNode implements AsyncDisposable {
       };
       await until("the node's processes end", kill);
       await rm(this.paths.runtime, { recursive: true, force: true });
-      await rm(this.#directory, { recursive: true, force: true, maxRetries: 3 });
+      await removeTree(this.#directory);
     }
   }
 
