@@ -1,4 +1,4 @@
-// Runs every test: unit tests two files at a time, then the end-to-end tests in lanes, the soak beside them; last what must run alone. Ends with the slowest files and
+// Runs every test: unit tests two files at a time, then the end-to-end tests in lanes, the soak beside all of them; last what must run alone. Ends with the slowest files and
 // with what was skipped, and why.
 //   node test/run.mjs [--strict] [--only TEXT] [--lanes N] [--soak-minutes N] [--seed N] [--scale]
 // --strict makes a skipped test a failure (what CI uses); --only runs the files whose path holds TEXT; --lanes says how many end-to-end files
@@ -113,19 +113,18 @@ const all = ["packages", "apps", "test"]
 const endToEnd = all.filter((file) => file.endsWith(".e2e.js"));
 const isAlone = (file) => basename(file) in ALONE;
 const isSoak = (file) => file.endsWith("/soak.e2e.js");
+const soakMs = 60_000 * Number(values["soak-minutes"] ?? 0);
+const soaking = runFiles(endToEnd.filter(isSoak), 1, 900_000 + soakMs);
 await runFiles(
   all.filter((file) => file.endsWith(".test.js")),
   2,
 );
 const startedAt = performance.now();
-const soakMs = 60_000 * Number(values["soak-minutes"] ?? 0);
-await Promise.all([
-  runFiles(endToEnd.filter(isSoak), 1, 900_000 + soakMs),
-  runFiles(
-    endToEnd.filter((file) => !isSoak(file) && !isAlone(file)),
-    Number(values.lanes),
-  ),
-]);
+await runFiles(
+  endToEnd.filter((file) => !isSoak(file) && !isAlone(file)),
+  Number(values.lanes),
+);
+await soaking;
 await runFiles(endToEnd.filter(isAlone), 1);
 const tookMs = performance.now() - startedAt;
 

@@ -44,8 +44,7 @@ interface KillRun {
 
 const RUNS: readonly KillRun[] = [
   { door: "erofs", rounds: 20, mountConfig: [] },
-  { door: "erofs", rounds: 20, mountConfig: ['resend = "off"'] },
-  { door: "fuse", rounds: 20, mountConfig: [] },
+  { door: "fuse", rounds: 20, mountConfig: ['resend = "off"'] },
   { door: "loop", rounds: 5, mountConfig: [] },
 ];
 const MORTALS: readonly DaemonRole[] = ["daemon", "serve-layers", "image-worker", "mount-helper"];

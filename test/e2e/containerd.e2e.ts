@@ -17,6 +17,7 @@ import {
 import {
   containerdsForTests,
   type Door,
+  doorsToTest,
   type LazyNode,
   publish,
   REGISTRY,
@@ -53,144 +54,142 @@ describe("containerd starts images lazily", { skip, timeout: 900_000 }, () => {
     if (work !== undefined) await rm(work, { recursive: true, force: true });
   });
 
-  for (const programs of versions) {
-    for (const door of DOORS) {
-      describe(`containerd ${programs.version}, door ${door}`, () => {
-        let proxy: FaultProxy;
-        let lazy: LazyNode;
-        let pod: Pod;
+  for (const { programs, door } of doorsToTest(versions, DOORS)) {
+    describe(`containerd ${programs.version}, door ${door}`, () => {
+      let proxy: FaultProxy;
+      let lazy: LazyNode;
+      let pod: Pod;
 
-        before(async () => {
-          proxy = await startFaultProxy(registry.host);
-          // What is fetched in the background would be counted, too.
-          const config = ["[hydrate]", 'mode = "off"'];
-          lazy = await startLazyNode({ programs, door, registryHost: proxy.host, config });
-          pod = await lazy.watched(() => startPod(lazy.node));
-        });
-
-        after(async () => {
-          await pod?.[Symbol.asyncDispose]();
-          await lazy?.[Symbol.asyncDispose]();
-          await proxy?.[Symbol.asyncDispose]();
-        });
-
-        test("CRI pulls an indexed image, and runs it from the bytes that it needs", () =>
-          lazy.watched(async () => {
-            const { bytesSent } = proxy;
-            await pod.pull(PYTHON);
-            const container = await pod.create(PYTHON, python.command);
-            await container.start();
-            assert.deepEqual(await container.ended(), { exitCode: 0, output: "uid 0" });
-            await container.remove();
-            const fetched = proxy.bytesSent - bytesSent;
-            const whole = await compressedBytes(python);
-            assert.ok(fetched < whole * 0.8, `${fetched} of ${whole} bytes were fetched`);
-            await assertMounted(lazy, door);
-          }));
-
-        test("exec, and what a container writes, are as with any image", () =>
-          lazy.watched(async () => {
-            const container = await pod.create(PYTHON, ["/bin/sleep", "1000"]);
-            await container.start();
-            const shell = (line: string) => container.exec("/bin/sh", "-c", line);
-            assert.deepEqual(await shell("echo new > /app/new && cat /app/new"), {
-              exitCode: 0,
-              output: "new\n",
-            });
-            assert.equal(
-              (await shell("echo more >> /app/hello.py && tail -1 /app/hello.py")).output,
-              "more\n",
-            );
-            assert.equal((await shell("rm -r /usr/share/doc && ls -d /usr/share/doc")).exitCode, 2);
-            assert.equal((await shell("mv /app /was && cat /was/new /was/hello.py")).exitCode, 0);
-            await container.remove();
-            const again = await pod.create(PYTHON, ["/bin/cat", "/etc/debian_version"]);
-            await again.start();
-            assert.equal((await again.ended()).exitCode, 0, "the image kept what a container did");
-            await again.remove();
-          }));
-
-        test("a client that passes the labels brings the image to a second namespace, and nothing is fetched twice", () =>
-          lazy.watched(async () => {
-            const before = blobRequests(proxy);
-            const pulled = await pullWithLabels(lazy.node, {
-              namespace: "second",
-              snapshotter: lazy.node.snapshotter,
-              host: proxy.host,
-              repository: python.name,
-              tag: "v1",
-              reference: PYTHON,
-            });
-            assert.deepEqual(pulled.unpacked, []);
-            const run = ["run", "--rm", "--snapshotter", lazy.node.snapshotter, PYTHON, "hello"];
-            assert.equal(await lazy.node.ctr("second", ...run, ...python.command), "uid 0\n");
-            // The client itself reads the config.
-            assert.ok(blobRequests(proxy) - before <= 1, "layers were fetched again");
-          }));
-
-        test("an image with no index runs, and is not unpacked by containerd", () =>
-          lazy.watched(async () => {
-            await pod.pull(NGINX);
-            const port = await freePort();
-            const line = `echo "${nginxConfig(port)}" > /run/nginx.conf && exec nginx -c /run/nginx.conf`;
-            const container = await pod.create(NGINX, ["/bin/sh", "-c", line]);
-            await container.start();
-            const answer = await Promise.race([
-              textAt(`http://127.0.0.1:${port}/index.html`),
-              container.ended(),
-            ]);
-            assert.equal(answer, "hello from nginx\n");
-            await container.remove();
-            const content = await lazy.node.ctr("k8s.io", "content", "ls", "-q");
-            const { layers } = await imageLayout(nginx);
-            for (const { digest } of layers)
-              assert.ok(!content.includes(digest), `${digest} is in containerd`);
-          }));
-
-        test("in a user namespace files have the owners that they have in the image", () =>
-          lazy.watched(async () => {
-            const map = [
-              "--uidmap",
-              "0:100000:65536",
-              "--gidmap",
-              "0:100000:65536",
-              "--remap-labels",
-            ];
-            const run = [
-              "run",
-              "--rm",
-              ...map,
-              "--snapshotter",
-              lazy.node.snapshotter,
-              PYTHON,
-              "mapped",
-            ];
-            const line =
-              "touch /app/mine && stat -c %u:%g:%n /app/hello.py /app/mine && cat /proc/self/uid_map";
-            const output = await lazy.node.ctr("second", ...run, "/bin/sh", "-c", line);
-            assert.deepEqual(output.trim().split(/\s+/), [
-              ...["0:0:/app/hello.py", "0:0:/app/mine"],
-              ...["0", "100000", "65536"],
-            ]);
-          }));
-
-        test("an image that was deleted is gone, and can be pulled again", () =>
-          lazy.watched(async () => {
-            await lazy.node.ctr("second", "images", "rm", "--sync", PYTHON);
-            await pod.removeImage(PYTHON);
-            for (const namespace of ["second", "k8s.io"]) {
-              const command = ["snapshots", "--snapshotter", lazy.node.snapshotter, "ls"];
-              const left = await lazy.node.ctr(namespace, ...command);
-              assert.ok(!left.includes(await chainIdOfImage(python)), left);
-            }
-            await pod.pull(PYTHON);
-            const container = await pod.create(PYTHON, python.command);
-            await container.start();
-            assert.deepEqual(await container.ended(), { exitCode: 0, output: "uid 0" });
-            await container.remove();
-          }));
+      before(async () => {
+        proxy = await startFaultProxy(registry.host);
+        // What is fetched in the background would be counted, too.
+        const config = ["[hydrate]", 'mode = "off"'];
+        lazy = await startLazyNode({ programs, door, registryHost: proxy.host, config });
+        pod = await lazy.watched(() => startPod(lazy.node));
       });
-    }
+
+      after(async () => {
+        await pod?.[Symbol.asyncDispose]();
+        await lazy?.[Symbol.asyncDispose]();
+        await proxy?.[Symbol.asyncDispose]();
+      });
+
+      test("CRI pulls an indexed image, and runs it from the bytes that it needs", () =>
+        lazy.watched(async () => {
+          const { bytesSent } = proxy;
+          await pod.pull(PYTHON);
+          const container = await pod.create(PYTHON, python.command);
+          await container.start();
+          assert.deepEqual(await container.ended(), { exitCode: 0, output: "uid 0" });
+          await container.remove();
+          const fetched = proxy.bytesSent - bytesSent;
+          const whole = await compressedBytes(python);
+          assert.ok(fetched < whole * 0.8, `${fetched} of ${whole} bytes were fetched`);
+          await assertMounted(lazy, door);
+        }));
+
+      test("exec, and what a container writes, are as with any image", () =>
+        lazy.watched(async () => {
+          const container = await pod.create(PYTHON, ["/bin/sleep", "1000"]);
+          await container.start();
+          const shell = (line: string) => container.exec("/bin/sh", "-c", line);
+          assert.deepEqual(await shell("echo new > /app/new && cat /app/new"), {
+            exitCode: 0,
+            output: "new\n",
+          });
+          assert.equal(
+            (await shell("echo more >> /app/hello.py && tail -1 /app/hello.py")).output,
+            "more\n",
+          );
+          assert.equal((await shell("rm -r /usr/share/doc && ls -d /usr/share/doc")).exitCode, 2);
+          assert.equal((await shell("mv /app /was && cat /was/new /was/hello.py")).exitCode, 0);
+          await container.remove();
+          const again = await pod.create(PYTHON, ["/bin/cat", "/etc/debian_version"]);
+          await again.start();
+          assert.equal((await again.ended()).exitCode, 0, "the image kept what a container did");
+          await again.remove();
+        }));
+
+      test("a client that passes the labels brings the image to a second namespace, and nothing is fetched twice", () =>
+        lazy.watched(async () => {
+          const before = blobRequests(proxy);
+          const pulled = await pullWithLabels(lazy.node, {
+            namespace: "second",
+            snapshotter: lazy.node.snapshotter,
+            host: proxy.host,
+            repository: python.name,
+            tag: "v1",
+            reference: PYTHON,
+          });
+          assert.deepEqual(pulled.unpacked, []);
+          const run = ["run", "--rm", "--snapshotter", lazy.node.snapshotter, PYTHON, "hello"];
+          assert.equal(await lazy.node.ctr("second", ...run, ...python.command), "uid 0\n");
+          // The client itself reads the config.
+          assert.ok(blobRequests(proxy) - before <= 1, "layers were fetched again");
+        }));
+
+      test("an image with no index runs, and is not unpacked by containerd", () =>
+        lazy.watched(async () => {
+          await pod.pull(NGINX);
+          const port = await freePort();
+          const line = `echo "${nginxConfig(port)}" > /run/nginx.conf && exec nginx -c /run/nginx.conf`;
+          const container = await pod.create(NGINX, ["/bin/sh", "-c", line]);
+          await container.start();
+          const answer = await Promise.race([
+            textAt(`http://127.0.0.1:${port}/index.html`),
+            container.ended(),
+          ]);
+          assert.equal(answer, "hello from nginx\n");
+          await container.remove();
+          const content = await lazy.node.ctr("k8s.io", "content", "ls", "-q");
+          const { layers } = await imageLayout(nginx);
+          for (const { digest } of layers)
+            assert.ok(!content.includes(digest), `${digest} is in containerd`);
+        }));
+
+      test("in a user namespace files have the owners that they have in the image", () =>
+        lazy.watched(async () => {
+          const map = [
+            "--uidmap",
+            "0:100000:65536",
+            "--gidmap",
+            "0:100000:65536",
+            "--remap-labels",
+          ];
+          const run = [
+            "run",
+            "--rm",
+            ...map,
+            "--snapshotter",
+            lazy.node.snapshotter,
+            PYTHON,
+            "mapped",
+          ];
+          const line =
+            "touch /app/mine && stat -c %u:%g:%n /app/hello.py /app/mine && cat /proc/self/uid_map";
+          const output = await lazy.node.ctr("second", ...run, "/bin/sh", "-c", line);
+          assert.deepEqual(output.trim().split(/\s+/), [
+            ...["0:0:/app/hello.py", "0:0:/app/mine"],
+            ...["0", "100000", "65536"],
+          ]);
+        }));
+
+      test("an image that was deleted is gone, and can be pulled again", () =>
+        lazy.watched(async () => {
+          await lazy.node.ctr("second", "images", "rm", "--sync", PYTHON);
+          await pod.removeImage(PYTHON);
+          for (const namespace of ["second", "k8s.io"]) {
+            const command = ["snapshots", "--snapshotter", lazy.node.snapshotter, "ls"];
+            const left = await lazy.node.ctr(namespace, ...command);
+            assert.ok(!left.includes(await chainIdOfImage(python)), left);
+          }
+          await pod.pull(PYTHON);
+          const container = await pod.create(PYTHON, python.command);
+          await container.start();
+          assert.deepEqual(await container.ended(), { exitCode: 0, output: "uid 0" });
+          await container.remove();
+        }));
+    });
   }
 });
 

@@ -65,6 +65,17 @@ export async function containerdsForTests(): Promise<{
   }
 }
 
+/** Behind which doors to test with which containerd: the newest with all, the others with the first, since doors are no business of theirs. */
+export function doorsToTest(
+  versions: readonly ContainerdPrograms[],
+  doors: readonly Door[],
+): readonly { readonly programs: ContainerdPrograms; readonly door: Door }[] {
+  const newest = versions.at(-1);
+  return versions.flatMap((programs) =>
+    (programs === newest ? doors : doors.slice(0, 1)).map((door) => ({ programs, door })),
+  );
+}
+
 /** Starts daemon and containerd with fresh roots. */
 export async function startLazyNode(options: LazyNodeOptions): Promise<LazyNode> {
   const { programs, door, registryHost } = options;
