@@ -45,7 +45,6 @@ interface KillRun {
 const RUNS: readonly KillRun[] = [
   { door: "erofs", rounds: 20, mountConfig: [] },
   { door: "fuse", rounds: 20, mountConfig: ['resend = "off"'] },
-  { door: "loop", rounds: 5, mountConfig: [] },
 ];
 const MORTALS: readonly DaemonRole[] = ["daemon", "serve-layers", "image-worker", "mount-helper"];
 const FILES = { layers: 4, filesPerLayer: 2000, maxBytes: 6000, seed: 7 };

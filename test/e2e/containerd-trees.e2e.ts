@@ -91,7 +91,10 @@ describe("containerd's mounts show the unpacked tree", { skip, timeout: 900_000 
         await lazy?.[Symbol.asyncDispose]();
       });
 
-      for (const { name } of IMAGES) {
+      // Whether a layer had an index is no business of the door.
+      const images =
+        door === DOORS[0] ? IMAGES : IMAGES.filter(({ indexed }) => indexed !== "none");
+      for (const { name } of images) {
         test(`image ${name}`, () => lazy.watched(() => checkTree(lazy, name)));
       }
     });

@@ -141,6 +141,23 @@ async function makeDisk(image: string): Promise<void> {
 
 const diskSkip = !hasProgram("mkfs.ext4") && "mkfs.ext4 is not installed";
 
+/** Waits until a layer has so many bytes on the disk: reads are answered before that. */
+async function untilCached(node: FaultNode, reference: string, sizeBytes: number): Promise<void> {
+  for (let turn = 0; turn < 100; turn += 1) {
+    const { images } = JSON.parse(await node.daemon.run("status", "--json")) as {
+      readonly images: readonly {
+        readonly imageReference: string;
+        readonly layers: readonly { readonly presentBytes: number }[];
+      }[];
+    };
+    const own = images.filter(({ imageReference }) => imageReference === reference);
+    const layers = own.flatMap((image) => image.layers);
+    if (layers.some(({ presentBytes }) => presentBytes >= sizeBytes)) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error("what was read does not come to the disk");
+}
+
 describe("a node whose cache is damaged", { skip, timeout: 150_000 }, () => {
   let node: FaultNode;
   let proxy: FaultProxy;
@@ -231,6 +248,7 @@ describe("a node whose cache is damaged", { skip, timeout: 150_000 }, () => {
       const content = names.map((name) => ({ [name]: seededBytes(1_500_000, nextSeed()) }));
       const mounted = await node.mount(await node.put(content), "damage.test/disk");
       assert.deepEqual(await mounted.compare("cached"), { cached: "equal" });
+      await untilCached(node, mounted.reference, 1_500_000);
       const noticed = async (): Promise<number> =>
         (await node.metric("soci_layer_cache_errors_total")) +
         (await node.metric("soci_layer_corrupt_chunks_total"));

@@ -182,6 +182,7 @@ function assertFlat(figures: readonly (readonly ProcessFigures[])[]): void {
     const name = `${role}: ${residentBytes} bytes, ${most} before`;
     if (role === "daemon") assert.ok(residentBytes <= MOST_RESIDENT_BYTES, name);
     if (earlier.length > 1) assert.ok(residentBytes <= most + SLACK_BYTES, name);
+    if (earlier.length === 0) continue;
     const mostDescriptors = Math.max(...earlier.map((it) => it.descriptors));
     const counts = `${role}: ${descriptors} fds, ${mostDescriptors} before`;
     assert.ok(descriptors <= mostDescriptors + SLACK_DESCRIPTORS, counts);

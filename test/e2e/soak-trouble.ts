@@ -26,7 +26,7 @@ const LAST_MS = 5000;
 const challenge = { "www-authenticate": 'Basic realm="registry"' };
 const later = { "retry-after": "1" };
 const LASTING: readonly Kind[] = [
-  { name: "hang", isFatal: true, lastsMs: LAST_MS, make: () => ({ kind: "hang", forMs: 8000 }) },
+  { name: "hang", isFatal: true, lastsMs: LAST_MS, make: () => ({ kind: "hang", forMs: 14_000 }) },
   { name: "503", isFatal: true, lastsMs: LAST_MS, make: () => ({ kind: "status", status: 503 }) },
   {
     ...{ name: "429", isFatal: true, lastsMs: LAST_MS },
@@ -56,12 +56,12 @@ const PASSING: readonly Kind[] = LASTING.filter(({ name }) =>
 
 const MORTALS: readonly DaemonRole[] = ["daemon", "serve-layers", "image-worker", "mount-helper"];
 /** Between two kills, and between two faults of a registry: so long on an average that something gets done in between. */
-const KILL_EVERY_MS = 6000;
+const KILL_EVERY_MS = 10_000;
 const FAULT_EVERY_MS = 5000;
 /** A read in flight at three crashes fails on purpose: between two of them it has the time to end. */
 const SERVER_REST_MS = 4000;
 /** As long after a fault a read may still fail for it: its deadline, and what is remembered of failures. */
-const AFTERMATH_MS = 10_000;
+const AFTERMATH_MS = 16_000;
 
 /** Makes trouble until it is told to stop. */
 export class Trouble {

@@ -122,14 +122,10 @@ describe("a node whose layer server leaves requests in flight", { skip }, () => 
     });
   }
 
-  it("has the kernel send them again where it can: door fuse", async () => {
-    await using bench = await openBench("fuse", {});
-    await killUnderReaders(bench, 5);
-  });
-
-  it("serves them where files can't be mapped", async () => {
-    await using bench = await openBench("fuse", { resend: "off", ffi: "none" });
-    assert.ok((await killUnderReaders(bench, 2)) > 0);
+  it("has the kernel send them again where files can't be mapped", async () => {
+    // Without either, one that is received and not yet written down would be lost.
+    await using bench = await openBench("fuse", { ffi: "none" });
+    await killUnderReaders(bench, 2);
   });
 
   it("serves what was received and not even looked at", {
