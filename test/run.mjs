@@ -113,8 +113,7 @@ async function runFailedAlone(files) {
   console.log(`\nagain, by themselves: ${again.map((file) => basename(file)).join(", ")}`);
   await runFiles(again, 1);
   const stillFailing = new Set(failures.map(({ text }) => text));
-  for (const { text, isSuite } of before)
-    if (!isSuite && !stillFailing.has(text)) shaky.push(text);
+  for (const { text, isSuite } of before) if (!isSuite && !stillFailing.has(text)) shaky.push(text);
 }
 
 /** More failures than this are no matter of chance. */
@@ -147,6 +146,8 @@ await runFiles(
   2,
 );
 const startedAt = performance.now();
+// Their processes are many, and each would read the maps of all its modules.
+delete process.env.NODE_OPTIONS;
 const inLanes = endToEnd.filter((file) => !isSoak(file) && !isAlone(file));
 await runFiles(inLanes, Number(values.lanes));
 await soaking;

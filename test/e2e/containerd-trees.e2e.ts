@@ -91,9 +91,9 @@ describe("containerd's mounts show the unpacked tree", { skip, timeout: 900_000 
         await lazy?.[Symbol.asyncDispose]();
       });
 
-      // Whether a layer had an index is no business of the door.
-      const images =
-        door === DOORS[0] ? IMAGES : IMAGES.filter(({ indexed }) => indexed !== "none");
+      // Whether a layer had an index is no business of the door, nor of containerd's release.
+      const isFull = door === DOORS[0] && programs === versions.at(-1);
+      const images = isFull ? IMAGES : IMAGES.filter(({ indexed }) => indexed !== "none");
       for (const { name } of images) {
         test(`image ${name}`, () => lazy.watched(() => checkTree(lazy, name)));
       }

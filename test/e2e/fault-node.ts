@@ -45,7 +45,7 @@ export interface MountedFaultImage extends AsyncDisposable {
 export const EIO: Comparison = "error: Input/output error";
 
 /** What could not be had is not asked for again for three seconds, and a token or mirror may rest; the rest is for a busy machine. */
-const RECOVERY_MS = 20_000;
+const RECOVERY_MS = 45_000;
 
 const SPAN_BYTES = 65_536;
 const LOG_CHARACTERS = 3000;

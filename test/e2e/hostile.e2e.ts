@@ -24,7 +24,7 @@ const DOORS = ["erofs", "loop", "fuse"] as const;
 const ALL_EQUAL = Object.fromEntries(Object.keys(FILES).map((name) => [name, "equal"]));
 const INDEX_ALL = ["--min-layer-size", "0"];
 
-const options = { skip: mountSkipReason(), concurrency: 2, timeout: 200_000 };
+const options = { skip: mountSkipReason(), concurrency: 2, timeout: 400_000 };
 
 describe("hostile input", options, () => {
   let work: string;

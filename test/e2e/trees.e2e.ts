@@ -74,7 +74,8 @@ describe("the mounted tree equals the unpacked one", { skip, timeout: 900_000 },
         extra: { "app/hello": name },
         gzipLevel: 4,
       });
-      await checkImage(name, layout);
+      // One of them through all doors.
+      await checkImage(name, layout, name === "python3" ? DOORS : DOORS.slice(0, 1));
     });
   }
 
@@ -83,7 +84,8 @@ describe("the mounted tree equals the unpacked one", { skip, timeout: 900_000 },
     test(`golden layer ${file}`, async () => {
       const layout = join(work, file, "layout");
       await writeLayout(layout, [await goldenLayer(file)]);
-      await checkImage(file, layout);
+      // They differ in how they were compressed, which is no business of the door.
+      await checkImage(file, layout, DOORS.slice(0, 1));
     });
   }
 
@@ -108,8 +110,12 @@ describe("the mounted tree equals the unpacked one", { skip, timeout: 900_000 },
     await checkImage("chain", layout);
   });
 
-  /** Pushes a layout, indexes it, mounts it through each door and compares with both unpackers. */
-  async function checkImage(name: string, layout: string): Promise<void> {
+  /** Pushes a layout, indexes it, mounts it through each of the doors and compares with both unpackers. */
+  async function checkImage(
+    name: string,
+    layout: string,
+    doors: readonly string[] = DOORS,
+  ): Promise<void> {
     const reference = `${registry.host}/trees/${name}:latest`;
     await command("skopeo", [
       "copy",
@@ -138,7 +144,7 @@ describe("the mounted tree equals the unpacked one", { skip, timeout: 900_000 },
       "1048576",
       "--push",
     );
-    for (const door of DOORS) {
+    for (const door of doors) {
       const target = join(work, name, `mount-${door}`);
       await mkdir(target);
       await soci(options, "mount", reference, target, "--door", door);
