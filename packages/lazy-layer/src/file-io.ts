@@ -1,4 +1,5 @@
-import { type FileHandle, open } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { type FileHandle, open, rename, rm, writeFile } from "node:fs/promises";
 
 /** Opens a file that is there, to be written if its file system allows that; what is in it can be read in any case. */
 export async function openThere(path: string): Promise<FileHandle> {
@@ -9,6 +10,17 @@ export async function openThere(path: string): Promise<FileHandle> {
     // EPERM: it is immutable, because the kernel reads it without us.
     if (!["EROFS", "EACCES", "EPERM"].includes(code)) throw error;
     return await open(path, "r");
+  }
+}
+
+/** Makes a file, or replaces the one that is there, in one step: nobody sees half of it. */
+export async function replaceFile(path: string, contents: Uint8Array | string): Promise<void> {
+  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
+  try {
+    await writeFile(temporary, contents, { mode: 0o600, flag: "wx" });
+    await rename(temporary, path);
+  } finally {
+    await rm(temporary, { force: true });
   }
 }
 

@@ -110,10 +110,10 @@ export class Hydrator {
     const { metrics, logger } = this.#options;
     await using layer = await candidate.open();
     let fetchedBytes = 0;
-    for (;;) {
-      if (!candidate.isComplete) await this.#untilAllowed(signal);
-      if (!candidate.isComplete && !this.#mayFetch()) return false;
-      const bytes = candidate.isComplete ? undefined : await abortable(layer.fetchAbsent(), signal);
+    while (!candidate.isComplete) {
+      await this.#untilAllowed(signal);
+      if (!this.#mayFetch()) return false;
+      const bytes = await abortable(layer.fetchAbsent(), signal);
       if (bytes === undefined) break;
       fetchedBytes += bytes;
       metrics.count("soci_layer_hydrated_bytes_total", bytes);

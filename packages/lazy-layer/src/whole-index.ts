@@ -1,7 +1,8 @@
-import { createHash, randomBytes } from "node:crypto";
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { AppError, type Digest, isDigest } from "@soci-ts/core";
 import { decodeZtoc, encodeZtoc, type LayerIndex } from "@soci-ts/layer-index";
+import { replaceFile } from "./file-io.ts";
 import { CACHE_FORMAT } from "./presence-format.ts";
 
 const MAGIC = Buffer.from("SOCIWHOL", "latin1");
@@ -57,13 +58,7 @@ export async function writeWholeIndex(
   bytes.writeUInt32LE(hasEntries ? 1 : 0, AT.entries);
   bytes.write(diffId, AT.diffId, "latin1");
   checksumOf(bytes).copy(bytes, AT.checksum);
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
-  try {
-    await writeFile(temporary, bytes, { mode: 0o600, flag: "wx" });
-    await rename(temporary, path);
-  } finally {
-    await rm(temporary, { force: true });
-  }
+  await replaceFile(path, bytes);
 }
 
 /** Some layers are streamed for the very reason that a ztoc can't hold their entries. */

@@ -19,9 +19,16 @@ const WINDOW_BYTES = 2 ** 20;
  */
 export async function findWholeIndex(
   folder: string,
-  reporting: CacheReporting,
+  { logger }: CacheReporting,
 ): Promise<WholeIndex | undefined> {
-  return await readIndex(join(folder, INDEX_FILE), reporting);
+  const path = join(folder, INDEX_FILE);
+  try {
+    return await readWholeIndex(path);
+  } catch (error) {
+    if (AppError.from(error).code === "failed_precondition") throw error;
+    logger.warn("index of a streamed layer is damaged", { path });
+    return undefined;
+  }
 }
 
 /**
@@ -49,19 +56,6 @@ export async function findWholeLayer(
     return entries && { diffId, index: { ...index, entries } };
   } finally {
     await cache.close();
-  }
-}
-
-async function readIndex(
-  path: string,
-  { logger }: CacheReporting,
-): Promise<WholeIndex | undefined> {
-  try {
-    return await readWholeIndex(path);
-  } catch (error) {
-    if (AppError.from(error).code === "failed_precondition") throw error;
-    logger.warn("index of a streamed layer is damaged", { path });
-    return undefined;
   }
 }
 

@@ -1,8 +1,8 @@
-import { randomBytes } from "node:crypto";
-import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, type Digest } from "@soci-ts/core";
 import { DATA_FILE } from "./cache-files.ts";
+import { replaceFile } from "./file-io.ts";
 
 const VERDICT_FILE = "whole.json";
 const VERDICT_FORMAT = 1;
@@ -53,15 +53,8 @@ export async function writeWholeVerdict(
     readonly data: DataIdentity;
   },
 ): Promise<void> {
-  const path = join(directory, VERDICT_FILE);
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
-  try {
-    const text = JSON.stringify({ formatVersion: VERDICT_FORMAT, ...found });
-    await writeFile(temporary, text, { mode: 0o600, flag: "wx" });
-    await rename(temporary, path);
-  } finally {
-    await rm(temporary, { force: true });
-  }
+  const text = JSON.stringify({ formatVersion: VERDICT_FORMAT, ...found });
+  await replaceFile(join(directory, VERDICT_FILE), text);
 }
 
 /** The data file of a cache directory as it is now; `undefined` if there is none. */
