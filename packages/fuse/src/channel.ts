@@ -1,4 +1,4 @@
-import { read, write, writevSync } from "node:fs";
+import { read, readSync, write, writevSync } from "node:fs";
 
 /** Where requests come from and replies go: `/dev/fuse`, or a stand-in in tests. One message is one read and one write. */
 export interface FuseChannel {
@@ -33,5 +33,23 @@ export function deviceChannel(fd: number): FuseChannel {
           else reject(error);
         });
       }),
+  };
+}
+
+/** What a thread that does nothing else receives requests by, and answers them. */
+export interface BlockingChannel {
+  /** Waits for the next request; how many bytes of `buffer` it fills. Throws the system's error. */
+  receive(buffer: Uint8Array): number;
+  /** Sends one reply whole. Throws the system's error. */
+  send(pieces: readonly Uint8Array[]): void;
+}
+
+/** The same over an open `/dev/fuse`. */
+export function blockingChannel(fd: number): BlockingChannel {
+  return {
+    receive: (buffer) => readSync(fd, buffer),
+    send: (pieces) => {
+      writevSync(fd, pieces);
+    },
   };
 }

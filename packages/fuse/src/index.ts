@@ -1,5 +1,11 @@
-export { deviceChannel, type FuseChannel } from "./channel.ts";
+export { blockingChannel, deviceChannel, type FuseChannel } from "./channel.ts";
 export { errnoOf, FuseError } from "./errno.ts";
+export {
+  type FuseThreadOptions,
+  runFuseThread,
+  type ThreadMessage,
+  type ThreadRead,
+} from "./fuse-thread.ts";
 export type {
   Awaitable,
   FuseAttributes,
@@ -14,3 +20,5 @@ export { type RehearsedRead, rehearsalChannel } from "./rehearsal.ts";
 export type { PageRange } from "./reply.ts";
 export type { FuseRequest } from "./request.ts";
 export { FuseSession, type FuseSessionOptions } from "./session.ts";
+export { ThreadChannel, type ThreadChannelOptions, type ThreadNote } from "./thread-channel.ts";
+export { makeThreadMemory, type ThreadMemory } from "./thread-memory.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { deflateRawSync, gzipSync } from "node:zlib";
 import { AppError, concatBytes, FormatError } from "@soci-ts/core";
-import { inflateFrom } from "./resume.ts";
+import { inflateFrom, inflateHere } from "./resume.ts";
 import { createRandom, fileLikeBytes } from "./testing/random.ts";
 import { scanAll } from "./testing/scan-all.ts";
 import { awkwardStreams, fullHeader, memberOf } from "./testing/streams.ts";
@@ -41,6 +41,33 @@ describe("inflateFrom()", () => {
       }
     });
   }
+
+  it("gives the same without leaving the thread, as far as one member goes", () => {
+    for (const { name, compressed, plain } of streams) {
+      const { checkpoints } = scanAll(compressed);
+      let inflated = 0;
+      for (const [index, checkpoint] of checkpoints.entries()) {
+        const next = checkpoints[index + 1];
+        const span = compressed.subarray(startOf(checkpoint), next?.compressedOffset);
+        const want = plain.subarray(checkpoint.uncompressedOffset, next?.uncompressedOffset);
+        try {
+          const found = inflateHere(checkpoint, span, want.length, { isWhole: true });
+          assert.equal(Buffer.compare(found, want), 0, `${name}: span ${index}`);
+          inflated += 1;
+        } catch (error) {
+          assert.ok(isFormatError(error), String(error));
+          assert.match(name, /member/i, `${name}: span ${index}: ${error}`);
+          continue;
+        }
+        if (want.length > 1) {
+          const less = (): unknown =>
+            inflateHere(checkpoint, span, want.length - 1, { isWhole: true });
+          assert.throws(less, isFormatError, `${name}: span ${index}`);
+        }
+      }
+      assert.ok(inflated > 0 || name.includes("members"), name);
+    }
+  });
 
   it("resumes at every bit phase and inside every kind of stream", () => {
     const phases = new Set<number>();

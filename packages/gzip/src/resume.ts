@@ -4,6 +4,7 @@ import {
   createInflateRaw,
   type Gunzip,
   type InflateRaw,
+  inflateRawSync,
   type ZlibOptions,
 } from "node:zlib";
 import { AppError, concatBytes, FormatError } from "@soci-ts/core";
@@ -49,7 +50,7 @@ export async function inflateFrom(
 ): Promise<Uint8Array> {
   const isWhole = options.isWhole ?? false;
   checkArguments(checkpoint, outputBytes);
-  const offset = checkpoint.compressedOffset - (checkpoint.bits === 0 ? 0 : 1);
+  const offset = offsetOf(checkpoint);
   if (outputBytes === 0) return new Uint8Array(0);
   if (outputBytes > compressed.length * MAX_EXPANSION) {
     throw shortError(offset, compressed.length, "at most", outputBytes);
@@ -57,16 +58,59 @@ export async function inflateFrom(
   try {
     const pieces = await inflatePieces(checkpoint, compressed, outputBytes + (isWhole ? 1 : 0));
     const output = pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : concatBytes(pieces);
-    if (isWhole && output.length > outputBytes)
-      throw longError(offset, compressed.length, outputBytes);
-    if (output.length >= outputBytes) {
-      return new Uint8Array(output.buffer, output.byteOffset, outputBytes);
-    }
-    throw shortError(offset, compressed.length, `${output.length} of`, outputBytes);
+    return exactly(output, outputBytes, isWhole, { offset, have: compressed.length });
   } catch (error) {
     if (error instanceof AppError) throw error;
     throw damagedError(offset, error);
   }
+}
+
+/**
+ * What {@link inflateFrom} does, in the calling thread and for one member only: for threads that have nothing else to do. Bytes that go on in another member
+ * are an error here. The result has its memory for itself.
+ * @throws what `inflateFrom` throws.
+ */
+export function inflateHere(
+  checkpoint: Checkpoint,
+  compressed: Uint8Array,
+  outputBytes: number,
+  options: InflateOptions = {},
+): Uint8Array {
+  checkArguments(checkpoint, outputBytes);
+  const offset = offsetOf(checkpoint);
+  if (outputBytes === 0) return new Uint8Array(0);
+  const { head, rest } = alignToByte(compressed, checkpoint.bits);
+  let output: Uint8Array;
+  try {
+    const zlibOptions = {
+      dictionary: checkpoint.window,
+      ...streamOptions(outputBytes),
+      maxOutputLength: outputBytes + SPARE_BYTES,
+    };
+    output = inflateRawSync(concatBytes([head, rest]), zlibOptions);
+  } catch (error) {
+    throw damagedError(offset, error);
+  }
+  const range = { offset, have: compressed.length };
+  return exactly(output, outputBytes, options.isWhole ?? false, range);
+}
+
+function offsetOf({ compressedOffset, bits }: Checkpoint): number {
+  return compressedOffset - (bits === 0 ? 0 : 1);
+}
+
+/** As much of the output as is wanted. */
+function exactly(
+  output: Uint8Array,
+  outputBytes: number,
+  isWhole: boolean,
+  { offset, have }: { readonly offset: number; readonly have: number },
+): Uint8Array {
+  if (isWhole && output.length > outputBytes) throw longError(offset, have, outputBytes);
+  if (output.length < outputBytes) {
+    throw shortError(offset, have, `${output.length} of`, outputBytes);
+  }
+  return new Uint8Array(output.buffer, output.byteOffset, outputBytes);
 }
 
 async function inflatePieces(

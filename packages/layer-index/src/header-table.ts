@@ -67,6 +67,12 @@ export class HeaderTable {
     return this.#bytes;
   }
 
+  /** The part of the table that says what {@link HeaderTable.verify} needs of a piece `[start, end)` of the tar. */
+  within(start: number, end: number): HeaderTable {
+    const [first, last] = [this.#firstFrom(start), this.#firstFrom(end)];
+    return new HeaderTable(this.#bytes.slice(first * RECORD_BYTES, last * RECORD_BYTES));
+  }
+
   /**
    * Holds the headers that lie wholly inside a piece of the tar, which starts at the tar's offset `start`, against the table.
    * @throws FormatError at the first that says something else.

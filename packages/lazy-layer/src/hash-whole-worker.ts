@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
-import { setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { crc32 } from "node:zlib";
+import { readNothingAhead, runWhenIdle } from "@soci-ts/linux";
 
 /** What the thread of `hash-whole.ts` is given. */
 export interface HashTask {
@@ -27,17 +27,17 @@ const CHUNKS_AT_ONCE = 16;
 const BLOCK_BYTES = 512;
 /** Padding that is tried; tar(1) writes records of 10,240 bytes, at most 8 MiB of them can be asked of it, and nobody asks. */
 const MAX_PADDING_BYTES = 2 ** 20;
-const LOWEST_PRIORITY = 19;
 
 parentPort?.postMessage(await answer(workerData as HashTask));
 
 /** Half of the time it sleeps, and for the other half it takes what nobody else wants of the processor. */
 async function answer({ path, ends, checksums, algorithm, wanted }: HashTask): Promise<HashAnswer> {
-  setPriority(0, LOWEST_PRIORITY); // Linux: of this thread
+  runWhenIdle();
   const hash = createHash(algorithm);
   const corrupt: number[] = [];
   const file = openSync(path, "r");
   try {
+    await readNothingAhead(file);
     const memory = new Uint8Array(65_536);
     let start = 0;
     let startedAt = performance.now();

@@ -8,6 +8,7 @@ export {
 } from "./hydrator.ts";
 export type { LayerLimits } from "./limits.ts";
 export { type OpenLazyLayerOptions, openLazyLayer } from "./open-lazy-layer.ts";
+export { type PresentBytes, PresentReader } from "./present-reader.ts";
 export { removeCachedBytes } from "./remove-cached-bytes.ts";
 export { Speculator } from "./speculator.ts";
 export {

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { AppError, type Logger, type Metrics, roundUp } from "@soci-ts/core";
+import { writeOut } from "@soci-ts/linux";
 import { DATA_FILE, PRESENCE_FILE } from "./cache-files.ts";
-import type { Chunk, ChunkMap } from "./chunk-map.ts";
+import { CHUNK_BYTES, type Chunk, type ChunkMap } from "./chunk-map.ts";
 import {
   type EvictedChunks,
   evictChunks,
@@ -18,13 +19,14 @@ import { openThere, readFully, writeFully } from "./file-io.ts";
 import { FilePages } from "./file-pages.ts";
 import { Presence } from "./presence.ts";
 import type { PresenceHeader } from "./presence-format.ts";
-import { RecentChunks } from "./recent-chunks.ts";
+import type { PresentBytes } from "./present-reader.ts";
+import { RecentChunks, SMALL_READ_BYTES } from "./recent-chunks.ts";
 import type { CachedSpan, CacheSpace } from "./types.ts";
 
 const BLOCK_BYTES = 512;
 
-/** Reads up to this length are answered from recently read chunks; longer ones come from those who read in order. */
-const SMALL_BYTES = 16_384;
+/** What is written for nobody goes to the disk in pieces of this length. */
+const GENTLE_BYTES = 262_144;
 
 /** Chunks whose checksums are made without a break: half a mebibyte. What is present is answered in between. */
 const CHUNKS_AT_ONCE = 8;
@@ -144,7 +146,7 @@ export class LayerCache {
     this.#noteUse(start, end);
     const chunks = [...this.#map.chunks(start, end)];
     const [first] = chunks;
-    if (first !== undefined && chunks.length === 1 && end - start <= SMALL_BYTES) {
+    if (first !== undefined && chunks.length === 1 && end - start <= SMALL_READ_BYTES) {
       const chunk = this.#recent.get(first.number) ?? (await this.#readChunk(files, first));
       return chunk && copied(chunk.subarray(start - first.start, end - first.start), into);
     }
@@ -273,6 +275,19 @@ export class LayerCache {
     return eviction;
   }
 
+  /** What another thread reads present bytes by, while the cache is open; `undefined` if it keeps nothing. */
+  get present(): Pick<PresentBytes, "fd" | "spans" | "states" | "checksums"> | undefined {
+    if (this.#files === undefined) return undefined;
+    const { data, presence } = this.#files;
+    return { fd: data.fd, spans: this.#map.spans, ...presence.shared };
+  }
+
+  /** Notes that another thread has read [start, end) from the file. */
+  noteRead(start: number, end: number): void {
+    this.#noteUse(start, end);
+    this.#pages?.touched(end - start);
+  }
+
   #noteUse(start: number, end: number): void {
     const now = Date.now();
     for (let at = this.#map.spanAt(start); at < this.#map.spans.length; at += 1) {
@@ -281,26 +296,33 @@ export class LayerCache {
     }
   }
 
-  /** Writes a whole span and marks its chunks; false if that failed. */
-  async writeSpan(at: number, bytes: Uint8Array): Promise<boolean> {
+  /**
+   * Writes a whole span and marks its chunks; false if that failed.
+   * @param checksums - of its chunks, if they are known already.
+   */
+  async writeSpan(at: number, bytes: Uint8Array, checksums?: Uint32Array): Promise<boolean> {
     if (this.#files === undefined) return false;
     this.#writing.add(at);
     this.#usedAtMs[at] = Date.now();
     try {
       await this.#eviction;
-      return await this.#write(this.#files, at, bytes);
+      return await this.#write(this.#files, at, bytes, checksums);
     } finally {
       this.#writing.delete(at);
     }
   }
 
-  async #write({ data, presence }: Files, at: number, bytes: Uint8Array): Promise<boolean> {
+  async #write(
+    { data, presence }: Files,
+    at: number,
+    bytes: Uint8Array,
+    checksums: Uint32Array | undefined,
+  ): Promise<boolean> {
     const { uncompressedStart, uncompressedEnd } = this.#map.span(at);
-    const { first, end } = this.#map.chunksOfSpan(at);
-    const checksums = new Uint32Array(end - first);
     this.#changes += 1;
     try {
-      await writeFully(data, bytes, uncompressedStart);
+      if (checksums === undefined) await writeFully(data, bytes, uncompressedStart);
+      else await writeGently(data, bytes, uncompressedStart);
       this.#pages?.touched(bytes.length);
     } catch (error) {
       this.#mayHaveStrays = true;
@@ -308,21 +330,27 @@ export class LayerCache {
       return false;
     }
     this.#reporting.space?.wrote(bytes.length);
-    for (const chunk of this.#map.chunks(uncompressedStart, uncompressedEnd)) {
-      const part = bytes.subarray(chunk.start - uncompressedStart, chunk.end - uncompressedStart);
-      checksums[chunk.number - first] = crc32(part);
-      if ((chunk.number - first) % CHUNKS_AT_ONCE === CHUNKS_AT_ONCE - 1) await setImmediate();
-    }
+    const known = checksums ?? (await this.#checksums(at, bytes));
     for (const chunk of this.#map.chunks(uncompressedStart, uncompressedEnd)) {
       if (!presence.has(chunk.number)) this.#cachedBytes += chunk.end - chunk.start;
     }
     try {
-      await presence.mark(first, checksums);
+      await presence.mark(this.#map.chunksOfSpan(at).first, known);
       this.#isFailing = false;
     } catch (error) {
       this.#failed("write presence", error);
     }
     return true;
+  }
+
+  async #checksums(at: number, bytes: Uint8Array): Promise<Uint32Array> {
+    const { first, end } = this.#map.chunksOfSpan(at);
+    const checksums = new Uint32Array(end - first);
+    for (let chunk = 0; chunk < checksums.length; chunk += 1) {
+      checksums[chunk] = crc32(bytes.subarray(chunk * CHUNK_BYTES, (chunk + 1) * CHUNK_BYTES));
+      if (chunk % CHUNKS_AT_ONCE === CHUNKS_AT_ONCE - 1) await setImmediate();
+    }
+    return checksums;
   }
 
   /** Where each chunk ends, and the checksum that its bytes must have; undefined unless all are present. */
@@ -426,6 +454,15 @@ async function openData(path: string): Promise<FileHandle> {
 }
 
 /** Files of another format are removed, not emptied: a process that has them open goes on with them unharmed. */
+/** Brings bytes to the disk piece by piece: many at once would keep reads of it waiting. */
+async function writeGently(data: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let at = 0; at < bytes.length; at += GENTLE_BYTES) {
+    const piece = bytes.subarray(at, at + GENTLE_BYTES);
+    await writeFully(data, piece, position + at);
+    await writeOut(data.fd, position + at, piece.length);
+  }
+}
+
 async function startEmpty(directory: string, header: PresenceHeader): Promise<Presence> {
   const path = join(directory, PRESENCE_FILE);
   for (let attempt = 0; attempt < 3; attempt += 1) {

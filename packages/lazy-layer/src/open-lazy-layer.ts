@@ -25,6 +25,7 @@ import { LayerCache } from "./layer-cache.ts";
 import { DEFAULT_LAYER_LIMITS, type LayerLimits } from "./limits.ts";
 import { Presence } from "./presence.ts";
 import type { PresenceHeader } from "./presence-format.ts";
+import type { PresentBytes } from "./present-reader.ts";
 import { ReadAhead } from "./read-ahead.ts";
 import { SpanFetcher } from "./span-fetcher.ts";
 import type { Speculator } from "./speculator.ts";
@@ -88,7 +89,7 @@ export async function openLazyLayer(options: OpenLazyLayerOptions): Promise<Lazy
   const own = { layerDigest, index, headers, blob, cache };
   const parts = { ...own, limits, speculator, logger, metrics };
   const fetcher = new SpanFetcher(parts);
-  const splitHeaders = new SplitHeaders(layerDigest, index, headers);
+  const splitHeaders = new SplitHeaders(layerDigest, index, headers, map);
   const about = { layerDigest, diffId, verdict: judged?.verdict ?? "unknown" };
   return new CachedLayer(map, { ...about, cache, fetcher, splitHeaders, limits, logger, metrics });
 }
@@ -146,6 +147,8 @@ class CachedLayer implements LazyLayer {
   readonly #parts: Parts;
   readonly #readAhead: ReadAhead;
   readonly #reads = new Set<Promise<unknown>>();
+  /** 1 as long as others may read what is present; shared with them. */
+  readonly #isOpen = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   #bytesRead = 0;
   #judged: { readonly verdict: WholeVerdict; readonly changes: number };
   /** Spans before it were not absent when they were looked at last. */
@@ -158,6 +161,7 @@ class CachedLayer implements LazyLayer {
     this.#parts = parts;
     this.#judged = { verdict: parts.verdict, changes: parts.cache.changes };
     this.#readAhead = new ReadAhead(parts.limits.maxReadAheadBytes);
+    this.#isOpen[0] = Number(parts.verdict !== "wrong");
   }
 
   async readAt(offset: number, length: number, options: ReadOptions = {}): Promise<Uint8Array> {
@@ -169,15 +173,32 @@ class CachedLayer implements LazyLayer {
     const trace: ReadTrace = { source: FROM_CACHE };
     const read = this.#bytes(offset, end, { ...options, trace });
     const bytes = read instanceof Promise ? await this.#tracked(read) : read;
-    this.#bytesRead += length;
-    const { metrics } = this.#parts;
-    metrics.count("soci_layer_read_bytes_total", length);
-    const seconds = (performance.now() - startedMs) / 1000;
-    metrics.observe("soci_layer_read_duration_seconds", seconds, trace.source);
+    this.#count(length, (performance.now() - startedMs) / 1000, trace.source);
     if (bytes.length === length) return bytes;
     const padded = new Uint8Array(length);
     padded.set(bytes);
     return padded;
+  }
+
+  get present(): PresentBytes | undefined {
+    const { cache, splitHeaders } = this.#parts;
+    const present = cache.present;
+    return present && { ...present, guarded: splitHeaders.guarded, isOpen: this.#isOpen };
+  }
+
+  noteRead(offset: number, length: number, seconds: number): void {
+    const end = offset + length;
+    this.#count(length, seconds, FROM_CACHE);
+    if (this.#closing !== undefined) return;
+    this.#parts.cache.noteRead(offset, end);
+    this.#planReadAhead(offset, end);
+  }
+
+  #count(length: number, seconds: number, source: ReadSource): void {
+    this.#bytesRead += length;
+    const { metrics } = this.#parts;
+    metrics.count("soci_layer_read_bytes_total", length);
+    metrics.observe("soci_layer_read_duration_seconds", seconds, source);
   }
 
   async fetchAbsent(): Promise<number | undefined> {
@@ -213,6 +234,7 @@ class CachedLayer implements LazyLayer {
     );
     const verdict = await judgeWhole({ ...options, cache, diffId, logger, metrics });
     this.#judged = { verdict, changes };
+    if (verdict === "wrong") Atomics.store(this.#isOpen, 0, 0);
     return verdict;
   }
 
@@ -252,6 +274,7 @@ class CachedLayer implements LazyLayer {
   }
 
   async #close(): Promise<void> {
+    Atomics.store(this.#isOpen, 0, 0);
     await this.#parts.fetcher.close();
     // Reads in the cache file end by themselves; its descriptor must outlive them.
     await Promise.allSettled(this.#reads);

@@ -12,7 +12,8 @@ import {
 } from "./presence-format.ts";
 
 const ABSENT = 0;
-const PRESENT = 1;
+/** The state of a chunk that is in the data file. */
+export const PRESENT = 1;
 const CORRUPT = 2;
 /** On its way out: its record says absent already, its bytes may be there still. */
 const LEAVING = 3;
@@ -23,13 +24,14 @@ const LEAVING = 3;
  */
 export class Presence {
   readonly #file: FileHandle;
+  /** Shared with threads that read the data file by themselves, as `#checksums` are. */
   readonly #states: Uint8Array;
   readonly #checksums: Uint32Array;
 
   private constructor(file: FileHandle, count: number) {
     this.#file = file;
-    this.#states = new Uint8Array(count);
-    this.#checksums = new Uint32Array(count);
+    this.#states = new Uint8Array(new SharedArrayBuffer(count));
+    this.#checksums = new Uint32Array(new SharedArrayBuffer(count * Uint32Array.BYTES_PER_ELEMENT));
   }
 
   /**
@@ -90,6 +92,11 @@ export class Presence {
   /** True if the chunk is in the data file, as far as this process knows. */
   has(chunk: number): boolean {
     return this.#states[chunk] === PRESENT;
+  }
+
+  /** The state and the checksum of each chunk, as they are at any time, for another thread. */
+  get shared(): { readonly states: Uint8Array; readonly checksums: Uint32Array } {
+    return { states: this.#states, checksums: this.#checksums };
   }
 
   /** The checksums of all chunks, a copy; those of absent ones mean nothing. */

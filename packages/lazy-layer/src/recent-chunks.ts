@@ -1,5 +1,8 @@
 import { CHUNK_BYTES } from "./chunk-map.ts";
 
+/** Reads up to this length are answered from chunks that were read lately; longer ones come from those who read in order. */
+export const SMALL_READ_BYTES = 16_384;
+
 /** Chunks kept: 1 MiB. */
 const MAX_KEPT = 16;
 

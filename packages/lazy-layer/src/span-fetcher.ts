@@ -11,6 +11,7 @@ import { ByteBudget } from "./byte-budget.ts";
 import type { LayerCache } from "./layer-cache.ts";
 import type { LayerLimits } from "./limits.ts";
 import { inflateSpan, verifySpan } from "./open-span.ts";
+import { openQuietly } from "./quiet-opener.ts";
 import { RangeReader } from "./range-reader.ts";
 import { SpanBuffers } from "./span-buffers.ts";
 import type { Speculator } from "./speculator.ts";
@@ -50,6 +51,9 @@ interface Flight {
   /** Resolves when it is over, successful or not, with its bytes in the cache if that took them. */
   readonly over: Promise<void>;
   readonly endOver: () => void;
+  /** Resolves when a read waits for it. */
+  readonly demanded: Promise<undefined>;
+  readonly onDemand: () => void;
   /** False while only read-ahead wants it. */
   isDemand: boolean;
   isSettled: boolean;
@@ -193,6 +197,7 @@ export class SpanFetcher {
   /** What was only read ahead, or guessed, is waited for now. */
   #demand(flight: Flight): void {
     flight.isDemand = true;
+    flight.onDemand();
     this.#schedulePump();
     const { speculator } = this.#options;
     if (speculator === undefined) return;
@@ -239,6 +244,10 @@ export class SpanFetcher {
     const over = new Promise<void>((onEnd) => {
       endOver = onEnd;
     });
+    let onDemand: Flight["onDemand"] = () => {};
+    const demanded = new Promise<undefined>((resolveDemanded) => {
+      onDemand = () => resolveDemanded(undefined);
+    });
     // A read-ahead that fails has nobody to tell.
     bytes.then(undefined, () => {});
     const flight: Flight = {
@@ -249,6 +258,8 @@ export class SpanFetcher {
       reject,
       over,
       endOver,
+      demanded,
+      onDemand,
       isDemand: false,
       isSettled: false,
       waiters: 0,
@@ -397,18 +408,32 @@ export class SpanFetcher {
   async #finish(flight: Flight, compressed: Uint8Array, signal: AbortSignal): Promise<void> {
     const { at } = flight;
     try {
-      const verified = await this.#verified(flight, compressed, signal);
-      const bytes = await inflateSpan(this.#options, at, verified);
+      const { bytes, checksums } = await this.#open(flight, compressed, signal);
       // Uncompressed spans are views of it.
       if (bytes.buffer !== compressed.buffer) this.#buffers.giveBack(compressed);
       flight.resolve(bytes);
       this.#stall = undefined;
-      if (await this.#options.cache.writeSpan(at, bytes)) this.#uncached.delete(at);
+      if (await this.#options.cache.writeSpan(at, bytes, checksums)) this.#uncached.delete(at);
       else this.#uncached.put(at, bytes);
       this.#settle(flight, () => {});
     } catch (error) {
       this.#fail(flight, error);
     }
+  }
+
+  /** What nobody waits for is opened where it keeps nobody waiting; as soon as a read joins it, or if that fails, like all others. */
+  async #open(
+    flight: Flight,
+    compressed: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<{ readonly bytes: Uint8Array; readonly checksums?: Uint32Array }> {
+    if (flight.request?.isQuiet === true) {
+      const opening = openQuietly(this.#options, flight.at, compressed);
+      const opened = await abortable(Promise.race([opening, flight.demanded]), signal);
+      if (opened !== undefined) return opened;
+    }
+    const verified = await this.#verified(flight, compressed, signal);
+    return { bytes: await inflateSpan(this.#options, flight.at, verified) };
   }
 
   /** The span's blob bytes with the right digest; fetches them once more if they are wrong. */

@@ -8,7 +8,7 @@ import { AppError, sha256 } from "@soci-ts/core";
 import { HeaderTable } from "@soci-ts/layer-index";
 import { createTarScan, type TarEntry } from "@soci-ts/tar";
 import { buildTar, seededBytes } from "@soci-ts/testkit";
-import { type LazyLayer, openLazyLayer } from "./index.ts";
+import { type LazyLayer, openLazyLayer, PresentReader } from "./index.ts";
 import { gzipIndex, plainIndex } from "./testing/layers.ts";
 import { MemoryBlob } from "./testing/memory-blob.ts";
 
@@ -81,6 +81,30 @@ for (const kind of ["gzip", "none"] as const) {
     }
   });
 }
+
+test("another thread reads no file whose header nobody has looked at", async (t) => {
+  const borders = BLOBS.none.index.spans.slice(1).map((span) => span.uncompressedStart);
+  const split = HeaderTable.of(entries).splitBy(borders);
+  const [{ at: liar } = { at: -1 }] = split;
+  const lying = entries.map((entry, at) => (at === liar ? { ...entry, mode: 0o4777 } : entry));
+  const layer = await open(t, "none", lying);
+  while ((await layer.fetchAbsent()) !== undefined);
+  assert.ok(layer.present !== undefined);
+  const reader = new PresentReader(structuredClone(layer.present));
+  const read = (at: number): Uint8Array | undefined => {
+    const { dataOffset = 0, sizeBytes = 0 } = entries[at] ?? {};
+    return reader.read(dataOffset, sizeBytes, new Uint8Array(2 ** 18));
+  };
+  for (const { at } of split) assert.equal(read(at), undefined, `file ${at}`);
+  assert.ok((await unreadable(layer)).includes(liar));
+  assert.equal(read(liar), undefined);
+  const others = [...entries.keys()].filter((at) => Math.abs(at - liar) > 20);
+  for (const at of others) {
+    const { dataOffset = 0, sizeBytes = 0 } = entries[at] ?? {};
+    const want = TAR.subarray(dataOffset, dataOffset + sizeBytes);
+    assert.ok(Buffer.from(read(at) ?? []).equals(want), `file ${at}`);
+  }
+});
 
 test("splitting spans cut some headers of the test's tar", () => {
   const borders = BLOBS.none.index.spans.slice(1).map(({ uncompressedStart }) => uncompressedStart);

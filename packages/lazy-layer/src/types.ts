@@ -1,5 +1,6 @@
 import type { ByteSource, IoOptions, ReadOptions } from "@soci-ts/core";
 import type { EvictedChunks, PunchHole } from "./evict-chunks.ts";
+import type { PresentBytes } from "./present-reader.ts";
 import type { WholeVerdict } from "./whole-verdict.ts";
 
 /** A layer's blob in a registry (or elsewhere): read at an offset, and streamed by range. */
@@ -63,6 +64,10 @@ export interface LazyLayer extends ByteSource, AsyncDisposable {
    * offset, or the bytes of the whole layer are not what the image's config says; `deadline_exceeded` if they did not arrive in time; what the blob threw; the signal's reason.
    */
   readAt(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array>;
+  /** What a thread that has nothing else to do reads present bytes by, as a {@link PresentReader}; `undefined` if there is no cache. */
+  readonly present: PresentBytes | undefined;
+  /** Says that another thread has answered such a read, and how long it took. */
+  noteRead(offset: number, length: number, seconds: number): void;
   /**
    * Fetches the next few spans that are absent, for nobody: in one request, one span inflating at a time.
    * @returns compressed bytes that it brought; `undefined` if no span was absent.

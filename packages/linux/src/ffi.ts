@@ -19,10 +19,14 @@ export interface Libc {
   moveMount(fd: number, target: string, flags: number): CallResult;
   /** posix_fadvise(3), in libuv's pool; resolves to its errno. */
   fadvise(fd: number, offset: number, length: number, advice: number): Promise<number>;
+  /** sync_file_range(2), in libuv's pool. Answers 0 or the errno it failed with. */
+  syncFileRange(fd: number, offset: number, length: number, flags: number): Promise<number>;
   /** mount_setattr(2) on a descriptor; `attributes` is a `struct mount_attr`. */
   mountSetattr(fd: number, flags: number, attributes: Uint8Array): CallResult;
   /** mmap(2) of the first bytes of a file, shared, to read and write, for the life of the process; or the errno that it failed with. */
   mapShared(fd: number, sizeBytes: number): Uint8Array | number;
+  /** sched_setscheduler(2) of the calling thread. Answers 0 or the errno it failed with. */
+  setScheduler(policy: number, priority: number): number;
   /** fallocate(2), in libuv's pool: it may wait for the disk. Answers 0 or the errno it failed with. */
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<number>;
 }
@@ -106,6 +110,9 @@ function bindCalls(koffi: Koffi): Libc {
   const mountSetattr = bind(
     "long syscall(long number, int fd, const char *path, unsigned int flags, const void *attributes, size_t size)",
   );
+  const setScheduler = bind(
+    "int sched_setscheduler(int thread, int policy, const void *parameters)",
+  );
   const mmap = process.func(
     "void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset)",
   );
@@ -113,12 +120,22 @@ function bindCalls(koffi: Koffi): Libc {
   const fadvise = process.func(
     "int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)",
   );
+  const syncFileRange = process.func(
+    "int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)",
+  );
   const fallocate = process.func("int fallocate(int fd, int mode, int64_t offset, int64_t length)");
   return {
     fadvise: (...args) =>
       new Promise((resolve, reject) => {
         fadvise.async(...args, (error, value) => {
           if (error === null) resolve(value);
+          else reject(error);
+        });
+      }),
+    syncFileRange: (...args) =>
+      new Promise((resolve, reject) => {
+        syncFileRange.async(...args, (error, value) => {
+          if (error === null) resolve(value < 0 ? koffi.errno() : 0);
           else reject(error);
         });
       }),
@@ -134,6 +151,8 @@ function bindCalls(koffi: Koffi): Libc {
           else reject(error);
         });
       }),
+    setScheduler: (policy, priority) =>
+      setScheduler(0, policy, new Uint8Array(Int32Array.of(priority).buffer)).errno,
     mount: (...args) => mount(...args).errno,
     umount2: (...args) => umount2(...args).errno,
     ioctl: (fd, request, argument) =>

@@ -20,11 +20,12 @@ export {
 export type { MountFlag } from "./mount-flags.ts";
 export { findMount, findMountOf, type MountInfo, readMountTable } from "./mount-table.ts";
 export { type BindFlag, bindMount, moveMount, setPropagation } from "./mount-tree.ts";
-export { dropFilePages } from "./page-cache.ts";
+export { dropFilePages, readNothingAhead, writeOut } from "./page-cache.ts";
 export { type KernelProbe, type ProbeFinding, probeKernel } from "./probe.ts";
 export { canPunchHoles, punchHole } from "./punch-hole.ts";
 export { erofsBackingDevices, setReadAhead } from "./read-ahead.ts";
 export { mapShared } from "./shared-memory.ts";
+export { runAtOnce, runWhenIdle } from "./thread-priority.ts";
 export {
   closeUserNamespace,
   type IdRange,

@@ -42,7 +42,12 @@ export interface SlotSource
   cachedBytes(): number;
   /** What of them can be given up piece by piece, because it can be fetched again that way; `undefined`: nothing. */
   readonly cache?: SlotCache | undefined;
+  /** What another thread may read by itself, and tells of afterwards; `undefined`: nothing. */
+  readonly shared?: SharedBytes | undefined;
 }
+
+/** Of a slot's layer, what its FUSE thread reads. */
+export type SharedBytes = Pick<LazyLayer, "present" | "noteRead">;
 
 /** The cache of a slot that is read by its index. */
 export type SlotCache = Pick<LazyLayer, "cachedSpans" | "evictSpan" | "reclaimStrays">;
@@ -119,6 +124,7 @@ export async function openSlotData(
     },
     // A blob of its own starts from the first byte for each span.
     cache: blob === undefined ? layer : undefined,
+    shared: layer,
     [Symbol.asyncDispose]: () => layer.close(),
   };
 }

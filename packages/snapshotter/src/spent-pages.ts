@@ -47,14 +47,16 @@ export class SpentPages {
     this.#reading.add(range);
     try {
       const answer = await read();
-      this.#note(range);
+      this.answered(range);
       return answer;
     } finally {
       this.#reading.delete(range);
     }
   }
 
-  #note(range: PageRange): void {
+  /** A read was answered; what it gave is dropped some time later. */
+  answered(range: PageRange): void {
+    if (this.#isOff) return;
     const last = this.#spent.at(-1);
     const joined = last && joinedRange(last, range);
     if (joined === undefined) this.#spent.push(range);

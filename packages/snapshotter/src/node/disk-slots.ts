@@ -10,7 +10,7 @@ import {
   type Metrics,
   type ReadOptions,
 } from "@soci-ts/core";
-import type { CacheSpace, HydratedLayer, WholeVerdict } from "@soci-ts/lazy-layer";
+import type { CacheSpace, HydratedLayer, PresentBytes, WholeVerdict } from "@soci-ts/lazy-layer";
 import type { LayerSlot, LayerSlots } from "../layer-file-system.ts";
 import { readSealedImage } from "../metadata-images.ts";
 import type { JsonValue, SlotRecord } from "../mount-record.ts";
@@ -39,6 +39,14 @@ export interface DiskSlotsOptions {
   readonly idleMs?: number | undefined;
   /** Told what caches take of the disk. */
   readonly space?: CacheSpace | undefined;
+  /** Reads present bytes of open layers beside this; {@link DiskSlots.noteRead} is told of it. */
+  readonly reader?: PresentBytesReader | undefined;
+}
+
+/** Whoever reads present bytes by itself. */
+export interface PresentBytesReader {
+  show(slot: number, bytes: PresentBytes): void;
+  hide(slot: number): void;
 }
 
 /** The cache of an open layer. */
@@ -186,6 +194,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     await this.#opening.get(slot)?.catch(() => {}); // who asked for it is told
     const open = this.#open.get(slot);
     this.#open.delete(slot);
+    this.#options.reader?.hide(slot);
     await open?.source[Symbol.asyncDispose]();
   }
 
@@ -198,8 +207,18 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     }
   }
 
+  /** A thread beside this has answered a read of present bytes. */
+  noteRead(slot: number, offset: number, length: number, seconds: number): void {
+    const open = this.#open.get(slot);
+    if (open === undefined) return;
+    open.usedAtMs = Date.now();
+    open.readAtMs = open.usedAtMs;
+    open.source.shared?.noteRead(offset, length, seconds);
+    if (!open.isNoted) this.#writeFirstRead(slot, open);
+  }
+
   /** The first read is known on the disk at once: from then on the layer is one that is in use, whoever is killed. */
-  #noteRead(slot: number, open: OpenSlot): void {
+  #writeFirstRead(slot: number, open: OpenSlot): void {
     open.isNoted = true;
     this.#writeStats(slot, open).catch((error: unknown) => {
       open.isNoted = false;
@@ -298,6 +317,8 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       const isNoted = before.bytesRead > 0;
       const use = { users: 0, usedAtMs: Date.now(), readAtMs, isNoted };
       this.#open.set(slot, { layer, source, before, written: "", lastError, ...use });
+      const present = source.shared?.present;
+      if (present !== undefined) this.#options.reader?.show(slot, present);
       return layer;
     } catch (error) {
       await source[Symbol.asyncDispose]();
@@ -336,7 +357,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
         throw error;
       } finally {
         open.users -= 1;
-        if (!open.isNoted) this.#noteRead(slot, open);
+        if (!open.isNoted) this.#writeFirstRead(slot, open);
       }
     };
     return { size: source.size, readAt };

@@ -26,13 +26,17 @@ export interface Heartbeat {
 
 /**
  * Beats about every `intervalMs` milliseconds, each time after a turn of the event loop and a trip through libuv's pool: neither a loop that hangs nor a
- * pool whose threads are all stuck in the kernel beats. A keeper that is gone is not missed.
+ * pool whose threads are all stuck in the kernel beats, nor one of which `isStuck` says that something else is. A keeper that is gone is not missed.
  */
-export function startHeartbeat(intervalMs: number, fd: number = HEARTBEAT_FD): Heartbeat {
+export function startHeartbeat(
+  intervalMs: number,
+  isStuck: () => boolean = () => false,
+  fd: number = HEARTBEAT_FD,
+): Heartbeat {
   const pipe = new Socket({ fd, readable: false, writable: true }).unref();
   const stopped = new AbortController();
   pipe.on("error", () => stopped.abort()); // the keeper is gone
-  void beat(pipe, intervalMs, stopped.signal).catch(() => {}); // it was stopped
+  void beat(pipe, intervalMs, isStuck, stopped.signal).catch(() => {}); // it was stopped
   return {
     fault: () => {
       stopped.abort();
@@ -46,11 +50,16 @@ export function startHeartbeat(intervalMs: number, fd: number = HEARTBEAT_FD): H
   };
 }
 
-async function beat(pipe: Socket, intervalMs: number, stopped: AbortSignal): Promise<void> {
+async function beat(
+  pipe: Socket,
+  intervalMs: number,
+  isStuck: () => boolean,
+  stopped: AbortSignal,
+): Promise<void> {
   while (!stopped.aborted) {
     await passPool();
     // A keeper that is suspended reads nothing; one beat is enough for when it goes on.
-    if (pipe.writableLength === 0) pipe.write(BEAT);
+    if (pipe.writableLength === 0 && !isStuck()) pipe.write(BEAT);
     await delay(intervalMs, stopped);
   }
 }

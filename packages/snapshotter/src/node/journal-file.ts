@@ -32,7 +32,8 @@ export function openJournalFile(options: JournalFileOptions): JournalMemory | un
       closeSync(fd); // the mapping keeps the file
       return { bytes: mapped };
     }
-    const bytes = new Uint8Array(JOURNAL_BYTES);
+    // Shared with the thread that receives into it.
+    const bytes = new Uint8Array(new SharedArrayBuffer(JOURNAL_BYTES));
     readSync(fd, bytes, 0, bytes.length, 0);
     return { bytes, written: (start, end) => writeSync(fd, bytes, start, end - start, start) };
   } catch (error) {

@@ -17,6 +17,7 @@ import type { CountingMetrics } from "./counting-metrics.ts";
 import { DiskSlots } from "./disk-slots.ts";
 import { EvictableLayers } from "./evictable-layers.ts";
 import type { CacheLimits } from "./eviction-policy.ts";
+import { FuseThread } from "./fuse-thread.ts";
 import { handOverHandler } from "./hand-over.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import { type HydrationSettings, slotHydrator } from "./hydrate-slots.ts";
@@ -62,9 +63,10 @@ export interface ServeLayersOptions {
 
 export { CountingMetrics } from "./counting-metrics.ts";
 
-/** The journal, once it is open: a fault before that has no request to blame. */
-interface Journaled {
+/** What there is once requests can come: a fault before that has none to blame. */
+interface Receiving {
   journal?: RequestJournal | undefined;
+  thread?: FuseThread | undefined;
 }
 
 const TIDY_INTERVAL_MS = 5000;
@@ -76,10 +78,11 @@ const TIDY_INTERVAL_MS = 5000;
  */
 export async function serveLayers(options: ServeLayersOptions): Promise<never> {
   const { logger, beatMs } = options;
-  const journaled: Journaled = {};
-  const heartbeat = beatMs === undefined ? undefined : startHeartbeat(beatMs);
+  const receiving: Receiving = {};
+  const isStuck = (): boolean => receiving.thread?.channel.isStuck() ?? false;
+  const heartbeat = beatMs === undefined ? undefined : startHeartbeat(beatMs, isStuck);
   const fault = (error: unknown): void => {
-    journaled.journal?.markCrashed();
+    receiving.journal?.markCrashed();
     const text = error instanceof Error ? error.stack : String(error);
     logger.error("layer server failed", { error: text });
     heartbeat?.fault();
@@ -89,7 +92,7 @@ export async function serveLayers(options: ServeLayersOptions): Promise<never> {
   process.on("unhandledRejection", fault);
   for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"]) process.on(signal, () => {});
   try {
-    await serve(options, journaled);
+    await serve(options, receiving, fault);
     logger.info("layer file system unmounted");
   } catch (error) {
     fault(error);
@@ -97,9 +100,12 @@ export async function serveLayers(options: ServeLayersOptions): Promise<never> {
   return die();
 }
 
-async function serve(options: ServeLayersOptions, journaled: Journaled): Promise<void> {
+async function serve(
+  options: ServeLayersOptions,
+  receiving: Receiving,
+  fault: (error: unknown) => void,
+): Promise<void> {
   const { openBlobs, logger, metrics, readDeadlineMs, hydrate } = options;
-  const { version = "", crashes = 0, kills = 0 } = options;
   const paths = nodePaths(options.root);
   await using slots = new DiskSlots({
     paths,
@@ -111,6 +117,10 @@ async function serve(options: ServeLayersOptions, journaled: Journaled): Promise
       wrote: (sizeBytes) => eviction.wrote(sizeBytes),
       full: () => eviction.full(),
     },
+    reader: {
+      show: (slot, bytes) => receiving.thread?.show(slot, bytes),
+      hide: (slot) => receiving.thread?.hide(slot),
+    },
   });
   const eviction = new CacheEviction({
     ground: new EvictableLayers(paths, slots),
@@ -120,11 +130,28 @@ async function serve(options: ServeLayersOptions, journaled: Journaled): Promise
     recentMs: options.recentMs,
   });
   const negotiated = readNegotiated(paths);
-  const journal = openJournal(options, paths);
-  journaled.journal = journal;
+  const journalFile = openJournalFile({ path: paths.journal, logger });
+  const journal =
+    journalFile && new RequestJournal(journalFile, options.predecessor ?? "killed", logger);
+  receiving.journal = journal;
   const spent = new SpentPages({ forget: (range) => session.forgetPages(range), logger });
+  // Without a journal the session has receive buffers of its own, and receives by itself.
+  const thread =
+    journal &&
+    new FuseThread({
+      fd: LAYER_SERVER_FUSE_FD,
+      journal,
+      bytes: journalFile.bytes,
+      path: paths.journal,
+      onRead: (slot, { nodeId, offset, lengthBytes, seconds }) => {
+        spent.answered({ nodeId, offset, lengthBytes });
+        slots.noteRead(slot, offset, lengthBytes, seconds);
+      },
+      onFailure: fault,
+    });
+  receiving.thread = thread;
   const session: FuseSession = new FuseSession({
-    channel: deviceChannel(LAYER_SERVER_FUSE_FD),
+    channel: thread?.channel ?? deviceChannel(LAYER_SERVER_FUSE_FD),
     handler: new LayerFileSystem(slots, (range, read) => spent.watch(range, read)),
     logger,
     metrics,
@@ -137,22 +164,7 @@ async function serve(options: ServeLayersOptions, journaled: Journaled): Promise
   await using _calls = await serveLocalCalls(
     paths.layersSocket,
     {
-      stats: async () => ({
-        pid: process.pid,
-        version,
-        restarts: crashes + kills,
-        crashes,
-        kills,
-        rssBytes: process.memoryUsage.rss(),
-        fuseMessages: session.messages,
-        counters: metrics.counts(),
-        histograms: metrics.histograms() as unknown as JsonValue,
-        lastEviction: eviction.last ?? null,
-        slots: [...slots.stats()].map(([slot, stats]) => ({
-          slot,
-          ...stats,
-        })) as unknown as JsonValue,
-      }),
+      stats: async () => figures(options, { session, thread, slots, eviction }),
       close: async (params) => {
         await slots.close(Number(params));
         return null;
@@ -176,6 +188,35 @@ async function serve(options: ServeLayersOptions, journaled: Journaled): Promise
   ended.abort();
   await Promise.all([tidying, hydrating]);
   await eviction.close();
+}
+
+interface Served {
+  readonly session: FuseSession;
+  readonly thread: FuseThread | undefined;
+  readonly slots: DiskSlots;
+  readonly eviction: CacheEviction;
+}
+
+/** What the daemon asks for; `server-stats.ts` reads it. */
+function figures(
+  { version = "", crashes = 0, kills = 0, metrics }: ServeLayersOptions,
+  { session, thread, slots, eviction }: Served,
+): JsonValue {
+  thread?.channel.takeNotes();
+  const slotStats = [...slots.stats()].map(([slot, stats]) => ({ slot, ...stats }));
+  return {
+    pid: process.pid,
+    version,
+    restarts: crashes + kills,
+    crashes,
+    kills,
+    rssBytes: process.memoryUsage.rss(),
+    fuseMessages: session.messages + (thread?.channel.answered ?? 0),
+    counters: metrics.counts(),
+    histograms: metrics.histograms() as unknown as JsonValue,
+    lastEviction: eviction.last ?? null,
+    slots: slotStats as unknown as JsonValue,
+  };
 }
 
 interface Tidied {
@@ -209,14 +250,6 @@ async function keepTidy(tidied: Tidied, ended: AbortSignal): Promise<void> {
     if (isLast) return;
     await delay(TIDY_INTERVAL_MS, ended).catch(() => {}); // the end of the session is no failure
   }
-}
-
-function openJournal(
-  { predecessor = "killed", logger }: ServeLayersOptions,
-  { journal: path }: NodePaths,
-): RequestJournal | undefined {
-  const memory = openJournalFile({ path, logger });
-  return memory === undefined ? undefined : new RequestJournal(memory, predecessor, logger);
 }
 
 /** What an earlier server of this connection agreed on with the kernel; none: the kernel's INIT is still to come. */
