@@ -20,8 +20,9 @@ export const WORDS = {
   firstBuffer: 5,
 } as const;
 
-/** Whose turn a receive buffer is. */
+/** The word of a receive buffer that holds a request for the session, or that nobody has given to the thread yet. */
 export const BUFFER_OF_SESSION = 0;
+/** The word of one that the thread may receive into. */
 export const BUFFER_OF_THREAD = 1;
 
 /** Notes that are kept until the session looks; what comes then is the session's to answer. */

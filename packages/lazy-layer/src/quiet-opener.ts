@@ -5,6 +5,9 @@ import type { OpenedSpan, QuietAnswer, QuietTask } from "./quiet-opener-worker.t
 /** The thread ends when there was nothing to do for this long. */
 const IDLE_MS = 5000;
 
+/** It makes little garbage but spans, which lie outside the heap. */
+const YOUNG_GENERATION_MIB = 1;
+
 interface Running {
   readonly worker: Worker;
   readonly pending: Map<number, (opened: OpenedSpan | undefined) => void>;
@@ -52,7 +55,9 @@ function start(): Running {
 }
 
 function begin(): Running {
-  const worker = new Worker(new URL("./quiet-opener-worker.js", import.meta.url));
+  const worker = new Worker(new URL("./quiet-opener-worker.js", import.meta.url), {
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
+  });
   // It has nothing that must be finished: no process waits for it.
   worker.unref();
   const begun: Running = { worker, pending: new Map(), timer: undefined };

@@ -25,6 +25,9 @@ export interface FuseThreadOptions {
   readonly onFailure: (error: unknown) => void;
 }
 
+/** It makes little garbage; with V8's default it would hold some megabytes of it. */
+const YOUNG_GENERATION_MIB = 1;
+
 /**
  * The thread that receives all FUSE requests of a layer server. It answers reads of present bytes by itself, whatever the event loop and libuv's pool are
  * busy with; all else comes to the session, through `channel`.
@@ -59,6 +62,7 @@ export class FuseThread {
     };
     this.#worker = new Worker(new URL("./fuse-thread-worker.js", import.meta.url), {
       workerData: start,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
     });
     this.#worker.on("message", (message: ThreadMessage) => this.channel.told(message));
     this.#worker.on("error", onFailure);

@@ -128,6 +128,29 @@ describe("a keeper", { skip }, () => {
     await endCleanly(bench);
   });
 
+  it("has present bytes answered while its server's event loop hangs", async () => {
+    await using bench = await mounted(image, "&faults=1");
+    const { node, layers, read } = bench;
+    for (const at of FILES.keys()) await read(at);
+    const [{ slot } = { slot: 0 }] = (await layers.serverStats())?.slots ?? [];
+    // Past the page cache, through FUSE. The first time the kernel asks more than that.
+    const from = `dd if=${join(node.paths.fuse, `d${slot}`)} iflag=direct bs=64k count=16`;
+    const sum = async (): Promise<string> =>
+      (await run("sh", ["-c", `${from} 2>/dev/null | sha256sum`])).stdout;
+    const before = await sum();
+    const server = only(node.root, "serve-layers");
+    await writeFile(join(node.root, "fault"), "spin");
+    process.kill(server, "SIGUSR2");
+    await until("it hangs", () => existsSync(join(node.root, "fault.done")));
+    assert.equal(await sum(), before);
+    assert.ok(nodeProcesses(node.root, "serve-layers").includes(server), "no successor answered");
+    const isNew = (): boolean =>
+      nodeProcesses(node.root, "serve-layers").some((pid) => pid !== server);
+    await until("another one runs", isNew, 30_000);
+    assert.equal(await sum(), before);
+    await endCleanly(bench);
+  });
+
   it("does not wait for a server that the kernel does not let die", async () => {
     await using bench = await mounted(image, "&faults=1");
     const { node, read } = bench;
