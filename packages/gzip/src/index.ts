@@ -1,5 +1,5 @@
 export { availableEngines } from "./engines.ts";
-export { type InflateOptions, inflateFrom, inflateHere } from "./resume.ts";
+export { type InflateOptions, inflateFrom, inflateHere, inflateRest } from "./resume.ts";
 export { createGzipScan } from "./scan.ts";
 export {
   type Checkpoint,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { deflateRawSync, gzipSync } from "node:zlib";
 import { AppError, concatBytes, FormatError } from "@soci-ts/core";
-import { inflateFrom, inflateHere } from "./resume.ts";
+import { inflateFrom, inflateHere, inflateRest } from "./resume.ts";
 import { createRandom, fileLikeBytes } from "./testing/random.ts";
 import { scanAll } from "./testing/scan-all.ts";
 import { awkwardStreams, fullHeader, memberOf } from "./testing/streams.ts";
@@ -66,6 +66,20 @@ describe("inflateFrom()", () => {
         }
       }
       assert.ok(inflated > 0 || name.includes("members"), name);
+    }
+  });
+
+  it("gives all that follows a checkpoint, up to a limit", async () => {
+    for (const { name, compressed, plain } of streams) {
+      for (const checkpoint of scanAll(compressed).checkpoints) {
+        const want = plain.subarray(checkpoint.uncompressedOffset);
+        const rest = compressed.subarray(startOf(checkpoint));
+        const found = await inflateRest(checkpoint, rest, want.length);
+        assert.equal(Buffer.compare(found, want), 0, name);
+        if (want.length === 0) continue;
+        const less = inflateRest(checkpoint, rest, want.length - 1);
+        await assert.rejects(less, { code: "resource_exhausted" });
+      }
     }
   });
 

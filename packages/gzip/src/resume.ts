@@ -95,6 +95,27 @@ export function inflateHere(
   return exactly(output, outputBytes, options.isWhole ?? false, range);
 }
 
+/**
+ * All bytes that follow a checkpoint. `compressed` is as for {@link inflateFrom}, up to the end of the stream.
+ * @throws FormatError if it is not deflate; AppError `resource_exhausted` if it gives more than `maxBytes`; what `inflateFrom` throws.
+ */
+export async function inflateRest(
+  checkpoint: Checkpoint,
+  compressed: Uint8Array,
+  maxBytes: number,
+): Promise<Uint8Array> {
+  checkArguments(checkpoint, maxBytes);
+  let pieces: Uint8Array[];
+  try {
+    pieces = await inflatePieces(checkpoint, compressed, maxBytes + 1);
+  } catch (error) {
+    throw damagedError(offsetOf(checkpoint), error);
+  }
+  if (lengthOf(pieces) <= maxBytes) return concatBytes(pieces);
+  const state = `${compressed.length} compressed bytes give more than ${maxBytes}`;
+  throw new AppError("resource_exhausted", `Cannot inflate the rest of a gzip stream: ${state}`);
+}
+
 function offsetOf({ compressedOffset, bits }: Checkpoint): number {
   return compressedOffset - (bits === 0 ? 0 : 1);
 }

@@ -15,6 +15,8 @@ export interface HashTask {
   readonly algorithm: string;
   /** The hash that is hoped for, in hex. */
   readonly wanted: string;
+  /** What follows the file's bytes; not given, zeros are tried. */
+  readonly tail?: Uint8Array | undefined;
 }
 
 /** What it answers: the hash, in hex, or the chunks whose bytes do not have their checksums. */
@@ -31,7 +33,8 @@ const MAX_PADDING_BYTES = 2 ** 20;
 parentPort?.postMessage(await answer(workerData as HashTask));
 
 /** Half of the time it sleeps, and for the other half it takes what nobody else wants of the processor. */
-async function answer({ path, ends, checksums, algorithm, wanted }: HashTask): Promise<HashAnswer> {
+async function answer(task: HashTask): Promise<HashAnswer> {
+  const { path, ends, checksums, algorithm, wanted, tail } = task;
   runWhenIdle();
   const hash = createHash(algorithm);
   const corrupt: number[] = [];
@@ -54,7 +57,11 @@ async function answer({ path, ends, checksums, algorithm, wanted }: HashTask): P
     closeSync(file);
   }
   if (corrupt.length > 0) return { kind: "corrupt", chunks: corrupt };
-  return { kind: "hash", hash: paddedHash(hash, wanted) };
+  const isKnown = tail !== undefined;
+  return {
+    kind: "hash",
+    hash: isKnown ? hash.update(tail).digest("hex") : paddedHash(hash, wanted),
+  };
 }
 
 /**

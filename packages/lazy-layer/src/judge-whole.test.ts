@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { AppError, type Digest, type ErrorCode, sha256 } from "@soci-ts/core";
 import { buildLayerIndex, HeaderTable } from "@soci-ts/layer-index";
+import { seededBytes } from "@soci-ts/testkit";
 import { type LazyLayer, openLazyLayer, readWholeVerdict, streamLayer } from "./index.ts";
 import { cutAnswer, MemoryBlob } from "./testing/memory-blob.ts";
 import { layerOfTar, makeTar } from "./testing/tars.ts";
@@ -153,6 +154,36 @@ test("judge() finds a layer right, padding behind the tar's end included, for as
     TAR.subarray(777_000, 778_000),
   );
 });
+
+for (const compression of ["gzip", "none"] as const) {
+  test(`judge() finds a layer right whose tar is followed by more than zeros (${compression})`, async (t) => {
+    const directory = mkdtempSync(join(tmpdir(), "soci-layer-"));
+    t.after(() => rmSync(directory, { recursive: true, force: true }));
+    const tails = {
+      little: 3,
+      "a span and more": 700_000,
+      "more than any tool writes": 17_000_000,
+    };
+    for (const [what, sizeBytes] of Object.entries(tails)) {
+      const tar = Buffer.concat([TAR, seededBytes(sizeBytes, 8)]);
+      const { blob: bytes, descriptor, diffId } = layerOfTar(tar, compression);
+      const options = { compression, spanSizeBytes: 300_000 };
+      const { index } = await buildLayerIndex(pieces(bytes), options);
+      assert.ok(index !== undefined);
+      const blob = new MemoryBlob(bytes);
+      const layerDigest = descriptor.digest;
+      await using layer = await openLazyLayer({ directory, layerDigest, index, diffId, blob });
+      await complete(layer);
+      const down = new AppError("unavailable", "the registry is down");
+      const mocked = t.mock.method(blob, "readAt", () => Promise.reject(down));
+      const isMuch = sizeBytes > 16_777_216;
+      if (!isMuch) await assert.rejects(layer.judge(), hasCode("unavailable"), what);
+      assert.equal(layer.verdict, "unknown");
+      mocked.mock.restore();
+      assert.equal(await layer.judge(), isMuch ? "wrong" : "right", what);
+    }
+  });
+}
 
 test("judge() notices what was found damaged after it", async (t) => {
   const { open, folder } = bench(t);

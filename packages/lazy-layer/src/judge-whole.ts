@@ -21,6 +21,8 @@ import {
 export interface JudgeOptions extends IoOptions {
   readonly cache: LayerCache;
   readonly diffId: Digest;
+  /** Fetches what follows the tar; `undefined` if that is too much. Asked for only if zeros do not give the diffID. */
+  readonly tail: () => Promise<Uint8Array | undefined>;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -28,10 +30,10 @@ export interface JudgeOptions extends IoOptions {
 /**
  * Compares a layer's bytes with the diffID of the image's config, if all of them are there and that has not been done before, and writes
  * down what came of it. Chunks that turn out to be damaged become absent, and the verdict stays `unknown`.
- * @throws what reading the cache throws; the signal's reason.
+ * @throws what reading the cache throws, and the blob, whose bytes behind the tar may be wanted; the signal's reason.
  */
 export async function judgeWhole(options: JudgeOptions): Promise<WholeVerdict> {
-  const { cache, diffId, signal } = options;
+  const { cache, diffId, tail, signal } = options;
   const known = await readWholeVerdict(cache.directory, diffId);
   if (known.verdict !== "unknown") return known.verdict;
   const contents = cache.contents();
@@ -40,7 +42,10 @@ export async function judgeWhole(options: JudgeOptions): Promise<WholeVerdict> {
   const algorithm = digestAlgorithm(diffId);
   const wanted = digestHex(diffId);
   const task = { path: known.dataPath, ...contents, algorithm, wanted };
-  const answer = await hashWhole(task, { signal });
+  let answer = await hashWhole(task, { signal });
+  if (answer.kind === "hash" && answer.hash !== wanted) {
+    answer = await hashWhole({ ...task, tail: await tail() }, { signal });
+  }
   if (answer.kind === "corrupt") {
     await cache.markCorrupt(answer.chunks);
     return "unknown";

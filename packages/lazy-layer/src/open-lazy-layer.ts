@@ -23,6 +23,7 @@ import { cacheIdentity } from "./identity.ts";
 import { judgeWhole } from "./judge-whole.ts";
 import { LayerCache } from "./layer-cache.ts";
 import { DEFAULT_LAYER_LIMITS, type LayerLimits } from "./limits.ts";
+import type { SpanSource } from "./open-span.ts";
 import { Presence } from "./presence.ts";
 import type { PresenceHeader } from "./presence-format.ts";
 import type { PresentBytes } from "./present-reader.ts";
@@ -31,6 +32,7 @@ import { SpanFetcher } from "./span-fetcher.ts";
 import type { Speculator } from "./speculator.ts";
 import { SplitHeaders } from "./split-headers.ts";
 import type { CachedSpan, CacheSpace, LayerStats, LazyLayer, RangeBlob } from "./types.ts";
+import { fetchTail } from "./whole-tail.ts";
 import { readWholeVerdict, type WholeVerdict } from "./whole-verdict.ts";
 
 /** tar's and EROFS's block. */
@@ -90,8 +92,8 @@ export async function openLazyLayer(options: OpenLazyLayerOptions): Promise<Lazy
   const parts = { ...own, limits, speculator, logger, metrics };
   const fetcher = new SpanFetcher(parts);
   const splitHeaders = new SplitHeaders(layerDigest, index, headers, map);
-  const about = { layerDigest, diffId, verdict: judged?.verdict ?? "unknown" };
-  return new CachedLayer(map, { ...about, cache, fetcher, splitHeaders, limits, logger, metrics });
+  const about = { ...own, diffId, verdict: judged?.verdict ?? "unknown" };
+  return new CachedLayer(map, { ...about, fetcher, splitHeaders, limits, logger, metrics });
 }
 
 /** The folder of everything that is kept of a layer. */
@@ -113,8 +115,8 @@ async function cacheDirectory(directory: string, header: PresenceHeader): Promis
   return join(directory, Buffer.from(header.identity).toString("hex", 0, 16));
 }
 
-interface Parts {
-  readonly layerDigest: Digest;
+interface Parts extends SpanSource {
+  readonly blob: RangeBlob;
   readonly diffId: Digest | undefined;
   /** As it was when the layer was opened. */
   readonly verdict: WholeVerdict;
@@ -232,7 +234,8 @@ class CachedLayer implements LazyLayer {
     await splitHeaders.verify(0, Number.POSITIVE_INFINITY, (from, to) =>
       this.#read(from, to, { trace }),
     );
-    const verdict = await judgeWhole({ ...options, cache, diffId, logger, metrics });
+    const tail = (): Promise<Uint8Array | undefined> => fetchTail(this.#parts, options);
+    const verdict = await judgeWhole({ ...options, cache, diffId, tail, logger, metrics });
     this.#judged = { verdict, changes };
     if (verdict === "wrong") Atomics.store(this.#isOpen, 0, 0);
     return verdict;

@@ -76,7 +76,7 @@ export interface LazyLayer extends ByteSource, AsyncDisposable {
   fetchAbsent(): Promise<number | undefined>;
   /**
    * Compares all bytes with the diffID that the layer was opened with, unless that was done before or some are absent (then it stays
-   * `unknown`). Costs a pass over the cache file, at the lowest priority. If they are `wrong`, reads fail with `data_loss` from then on.
+   * `unknown`). Costs a pass over the cache file, at the lowest priority; where more than zeros follows the tar, a request and another pass. If they are `wrong`, reads fail with `data_loss` from then on.
    * @throws what reading the cache file throws; the signal's reason.
    */
   judge(options?: IoOptions): Promise<WholeVerdict>;
