@@ -44,7 +44,7 @@ async function measure(memory: JournalMemory | undefined): Promise<number> {
     handler,
     negotiated: { minor: 41, maxReadaheadBytes: 0, flags: [] },
     journal: memory && new RequestJournal(memory, "killed"),
-    readers: 2, // as many as the journal has buffers
+    readers: 8, // as many as the journal has buffers
   });
   const started = process.cpuUsage();
   await session.run();

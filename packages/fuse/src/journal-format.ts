@@ -63,14 +63,14 @@ export const MAX_MESSAGE_BYTES: number = SLOT_BYTES - JOURNAL_SLOT.sizeBytes;
 
 /** Sets of receive buffers, used in turn by one server after the other, so that a dying one writes into none of its successor's. */
 export const AREAS = 4;
-/** Receive buffers of a server. */
-export const AREA_BUFFERS = 2;
+/** Receive buffers of a server: a thread that receives goes on while its session has not come to what is in the others. */
+export const AREA_BUFFERS = 8;
 
 /** The header has a page of its own. */
 const BUFFERS_START = 4096;
 const SLOTS_START: number = BUFFERS_START + AREAS * AREA_BUFFERS * REQUEST_BUFFER_BYTES;
 
-/** Length of the file: 4096 + 4 · 2 · 16,384 + 4096 · 512. */
+/** Length of the file: 4096 + 4 · 8 · 16,384 + 4096 · 512. */
 export const JOURNAL_BYTES: number = SLOTS_START + JOURNAL_SLOTS * SLOT_BYTES;
 
 /** Where a slot lies. */

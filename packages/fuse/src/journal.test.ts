@@ -53,8 +53,8 @@ describe("journal-format.ts", () => {
   it("has the sizes that FORMAT.md says", () => {
     assert.equal(JOURNAL_OFFSETS.slot.message, JOURNAL_SLOT.sizeBytes);
     assert.equal(MAX_MESSAGE_BYTES, 488);
-    assert.equal(slotOffset(0), 135_168);
-    assert.equal(JOURNAL_BYTES, 2_232_320);
+    assert.equal(slotOffset(0), 528_384);
+    assert.equal(JOURNAL_BYTES, 2_625_536);
   });
 });
 
