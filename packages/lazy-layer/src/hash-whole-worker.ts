@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import { readNothingAhead, runWhenIdle } from "@soci-ts/linux";
+import { TAR_BLOCK_BYTES } from "./cache-files.ts";
 
 /** What the thread of `hash-whole.ts` is given. */
 export interface HashTask {
@@ -26,7 +27,6 @@ export type HashAnswer =
 
 /** Chunks that are read between two pauses: a mebibyte. */
 const CHUNKS_AT_ONCE = 16;
-const BLOCK_BYTES = 512;
 /** Padding that is tried; tar(1) writes records of 10,240 bytes, at most 8 MiB of them can be asked of it, and nobody asks. */
 const MAX_PADDING_BYTES = 2 ** 20;
 
@@ -71,8 +71,8 @@ async function answer(task: HashTask): Promise<HashAnswer> {
 function paddedHash(hash: ReturnType<typeof createHash>, wanted: string): string {
   const bare = hash.copy().digest("hex");
   if (bare === wanted) return bare;
-  const block = new Uint8Array(BLOCK_BYTES);
-  for (let padding = 0; padding < MAX_PADDING_BYTES; padding += BLOCK_BYTES) {
+  const block = new Uint8Array(TAR_BLOCK_BYTES);
+  for (let padding = 0; padding < MAX_PADDING_BYTES; padding += TAR_BLOCK_BYTES) {
     hash.update(block);
     if (hash.copy().digest("hex") === wanted) return wanted;
   }

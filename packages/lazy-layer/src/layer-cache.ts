@@ -5,7 +5,7 @@ import { setImmediate } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { AppError, type Logger, type Metrics, roundUp } from "@soci-ts/core";
 import { writeOut } from "@soci-ts/linux";
-import { DATA_FILE, PRESENCE_FILE } from "./cache-files.ts";
+import { DATA_FILE, PRESENCE_FILE, TAR_BLOCK_BYTES } from "./cache-files.ts";
 import { CHUNK_BYTES, type Chunk, type ChunkMap } from "./chunk-map.ts";
 import {
   type EvictedChunks,
@@ -22,8 +22,6 @@ import type { PresenceHeader } from "./presence-format.ts";
 import type { PresentBytes } from "./present-reader.ts";
 import { RecentChunks, SMALL_READ_BYTES } from "./recent-chunks.ts";
 import type { CachedSpan, CacheSpace } from "./types.ts";
-
-const BLOCK_BYTES = 512;
 
 /** What is written for nobody goes to the disk in pieces of this length. */
 const GENTLE_BYTES = 262_144;
@@ -246,7 +244,7 @@ export class LayerCache {
       this.#mayHaveStrays = false;
       const before = (await data.stat()).blocks;
       // More than the chunks that are there, with the blocks at their ends.
-      const isMore = before * BLOCK_BYTES > this.#cachedBytes + this.#map.count * 8192;
+      const isMore = before * TAR_BLOCK_BYTES > this.#cachedBytes + this.#map.count * 8192;
       if (!isMore || (await isShared(data))) return NOTHING_EVICTED;
       const isAbsent = ({ first, end }: { readonly first: number; readonly end: number }) =>
         Array.from({ length: end - first }, (_, at) => first + at).every((it) => !presence.has(it));
@@ -254,7 +252,7 @@ export class LayerCache {
         .filter((_, at) => !this.#writing.has(at) && isAbsent(this.#map.chunksOfSpan(at)))
         .map(({ uncompressedStart: start, uncompressedEnd: end }) => ({ start, end }));
       for (const { start, end } of runsOf(absent)) await punchHole(data.fd, start, end);
-      freedBytes = Math.max(0, before - (await data.stat()).blocks) * BLOCK_BYTES;
+      freedBytes = Math.max(0, before - (await data.stat()).blocks) * TAR_BLOCK_BYTES;
       return NOTHING_EVICTED;
     });
     return freedBytes;
@@ -429,7 +427,7 @@ async function openFiles(directory: string, header: PresenceHeader): Promise<Fil
   try {
     const data = await openData(join(directory, DATA_FILE));
     try {
-      const sizeBytes = roundUp(header.map.sizeBytes, BLOCK_BYTES);
+      const sizeBytes = roundUp(header.map.sizeBytes, TAR_BLOCK_BYTES);
       // Only ever longer: another process may have it open.
       if ((await data.stat()).size < sizeBytes) await data.truncate(sizeBytes);
       return { data, presence };
@@ -445,15 +443,14 @@ async function openFiles(directory: string, header: PresenceHeader): Promise<Fil
 
 async function openData(path: string): Promise<FileHandle> {
   try {
-    return await open(path, constants.O_RDWR + constants.O_CREAT, 0o600);
-  } catch (error) {
-    const { code = "" } = error as NodeJS.ErrnoException;
-    if (code !== "EROFS" && code !== "EPERM") throw error;
     return await openThere(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    // Not exclusively: another process may make it at this moment.
+    return await open(path, constants.O_RDWR + constants.O_CREAT, 0o600);
   }
 }
 
-/** Files of another format are removed, not emptied: a process that has them open goes on with them unharmed. */
 /** Brings bytes to the disk piece by piece: many at once would keep reads of it waiting. */
 async function writeGently(data: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   for (let at = 0; at < bytes.length; at += GENTLE_BYTES) {
@@ -463,6 +460,7 @@ async function writeGently(data: FileHandle, bytes: Uint8Array, position: number
   }
 }
 
+/** Files of another format are removed, not emptied: a process that has them open goes on with them unharmed. */
 async function startEmpty(directory: string, header: PresenceHeader): Promise<Presence> {
   const path = join(directory, PRESENCE_FILE);
   for (let attempt = 0; attempt < 3; attempt += 1) {

@@ -15,7 +15,7 @@ import {
   silentMetrics,
 } from "@soci-ts/core";
 import type { HeaderTable, LayerIndex } from "@soci-ts/layer-index";
-import { PRESENCE_FILE } from "./cache-files.ts";
+import { PRESENCE_FILE, TAR_BLOCK_BYTES } from "./cache-files.ts";
 import { checkIndex } from "./check-index.ts";
 import { ChunkMap } from "./chunk-map.ts";
 import type { EvictedChunks, PunchHole } from "./evict-chunks.ts";
@@ -34,9 +34,6 @@ import { SplitHeaders } from "./split-headers.ts";
 import type { CachedSpan, CacheSpace, LayerStats, LazyLayer, RangeBlob } from "./types.ts";
 import { fetchTail } from "./whole-tail.ts";
 import { readWholeVerdict, type WholeVerdict } from "./whole-verdict.ts";
-
-/** tar's and EROFS's block. */
-const BLOCK_BYTES = 512;
 
 /** Blob bytes of one request that is for nobody: a read that comes meanwhile shares the link with no more. */
 const QUIET_REQUEST_BYTES = 4 * 2 ** 20;
@@ -158,7 +155,7 @@ class CachedLayer implements LazyLayer {
   #closing: Promise<void> | undefined;
 
   constructor(map: ChunkMap, parts: Parts) {
-    this.size = roundUp(map.sizeBytes, BLOCK_BYTES);
+    this.size = roundUp(map.sizeBytes, TAR_BLOCK_BYTES);
     this.#map = map;
     this.#parts = parts;
     this.#judged = { verdict: parts.verdict, changes: parts.cache.changes };

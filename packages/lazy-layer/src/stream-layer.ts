@@ -23,7 +23,7 @@ import {
   type LayerIndex,
 } from "@soci-ts/layer-index";
 import { type Descriptor, layerCompression } from "@soci-ts/oci";
-import { DATA_FILE, PRESENCE_FILE } from "./cache-files.ts";
+import { DATA_FILE, PRESENCE_FILE, TAR_BLOCK_BYTES } from "./cache-files.ts";
 import { checkIndex } from "./check-index.ts";
 import { ChunkMap } from "./chunk-map.ts";
 import { cacheIdentity } from "./identity.ts";
@@ -64,9 +64,6 @@ export interface StreamedLayer {
   /** True if the layer was there already, and nothing was fetched. */
   readonly isReused: boolean;
 }
-
-/** tar's. */
-const BLOCK_BYTES = 512;
 
 /** No deflate stream gives more than 1032 bytes for one; a zstd one that does is a bomb. */
 const MAX_RATIO = 1100;
@@ -202,7 +199,7 @@ async function keep(
   await Presence.create(join(folder, PRESENCE_FILE), header, checksums);
   await writeWholeIndex(join(folder, INDEX_FILE), diffId, index);
   // Whoever opens it would lengthen it to whole blocks: that must not look like a change.
-  const sizeBytes = roundUp(map.sizeBytes, BLOCK_BYTES);
+  const sizeBytes = roundUp(map.sizeBytes, TAR_BLOCK_BYTES);
   if ((await file.stat()).size < sizeBytes) await file.truncate(sizeBytes);
   const data = await dataIdentity(folder);
   // It was compared while it came.

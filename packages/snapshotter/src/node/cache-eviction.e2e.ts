@@ -14,7 +14,7 @@ import { fileLayer, sumOf } from "../testing/node-images.ts";
 import { nodeProcesses } from "../testing/node-processes.ts";
 import { writeServerSettings } from "../testing/server-settings.ts";
 import { until } from "../testing/temporary.ts";
-import { allocatedBelow, layersDirectory } from "./evictable-layers.ts";
+import { allocatedBelow } from "./evictable-layers.ts";
 import type { CacheLimits } from "./eviction-policy.ts";
 import type { LazyNodeLayers } from "./node-layers.ts";
 
@@ -66,11 +66,11 @@ async function counterOf(layers: LazyNodeLayers, name: string): Promise<number> 
   return (await layers.serverStats())?.counters[`soci_layer_${name}_total`] ?? 0;
 }
 
-const cachedOf = (node: TestNode): Promise<number> => allocatedBelow(layersDirectory(node.paths));
+const cachedOf = (node: TestNode): Promise<number> => allocatedBelow(node.paths.layers);
 
 /** The folders of a layer's only cache. */
 function cacheFolders(node: TestNode): readonly string[] {
-  const directory = layersDirectory(node.paths);
+  const directory = node.paths.layers;
   const [layer = ""] = readdirSync(directory);
   return readdirSync(join(directory, layer)).map((name) => join(directory, layer, name));
 }
@@ -221,7 +221,7 @@ describe("a node whose caches have limits", { skip }, () => {
     );
     assert.deepEqual(idle.evicted, { layers: 0, chunks: 0, sizeBytes: 0 });
     const [folder = ""] = cacheFolders(node);
-    const orphan = join(layersDirectory(node.paths), `sha256-${"0".repeat(64)}`);
+    const orphan = join(node.paths.layers, `sha256-${"0".repeat(64)}`);
     await mkdir(join(orphan, "whole"), { recursive: true });
     await writeFile(join(orphan, "whole", "data"), Buffer.alloc(100_000, 1));
     const [old, young] = ["presence.0a1b2c3d4e5f.tmp", "presence.ffffffffffff.tmp"];

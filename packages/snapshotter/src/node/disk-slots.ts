@@ -1,6 +1,5 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import {
   AppError,
   type ByteSource,
@@ -222,8 +221,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     open.isNoted = true;
     this.#writeStats(slot, open).catch((error: unknown) => {
       open.isNoted = false;
-      const { message } = AppError.from(error);
-      this.#options.logger.warn("figures of a layer not written", { slot, error: message });
+      this.#notWritten(error);
     });
   }
 
@@ -258,13 +256,10 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
 
   async #read(slot: number): Promise<LayerSlot | undefined> {
     await this.#closedWork;
-    const failure = this.#failures.get(slot);
-    this.#failures.delete(slot);
     const startedMs = Date.now();
-    if (failure !== undefined && failure.untilMs > startedMs) {
-      this.#failures.set(slot, failure);
-      throw failure.error;
-    }
+    const failure = this.#failures.get(slot);
+    if (failure !== undefined && failure.untilMs > startedMs) throw failure.error;
+    this.#failures.delete(slot);
     try {
       return await this.#openRecorded(slot, (await readNodeSlot(this.#directory(slot))).record);
     } catch (error) {
@@ -300,7 +295,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     const [newest = null] = await sources();
     const source = await openSlotData(record, {
       directory,
-      layers: join(paths.store, "layers"),
+      layers: paths.layers,
       blobs: sourceBlobs({ sources, openBlobs, known, patienceMs, logger }),
       readTimeoutMs,
       speculator: known.speculatorOf(newest),

@@ -29,7 +29,7 @@ export class EvictableLayers implements EvictionGround {
   }
 
   async allocatedBytes(): Promise<number> {
-    return await allocatedBelow(layersDirectory(this.#paths));
+    return await allocatedBelow(this.#paths.layers);
   }
 
   openCaches(): readonly OpenCache[] {
@@ -53,7 +53,7 @@ export class EvictableLayers implements EvictionGround {
 
   #closed(digest: Digest, found: readonly FoundSlot[], mounted: ReadonlySet<number>): ClosedLayer {
     const slots = found.map(({ slot }) => slot);
-    const layers = layersDirectory(this.#paths);
+    const layers = this.#paths.layers;
     const users = slots.filter((slot) => mounted.has(slot));
     return {
       usedAtMs: Math.max(...found.map(({ usedAtMs }) => usedAtMs)),
@@ -104,11 +104,6 @@ function mountedLayers({ mounts }: NodePaths): ReadonlySet<number> {
   const points = readMountTable().map(({ mountPoint }) => mountPoint);
   const own = points.filter((path) => path.startsWith(`${mounts}/`));
   return new Set(own.map((path) => Number(basename(path))));
-}
-
-/** The folder of all layer caches. */
-export function layersDirectory({ store }: Pick<NodePaths, "store">): string {
-  return join(store, "layers");
 }
 
 /** Disk space of all files below a directory; none of one that is not there. A file with several names counts once for each. */

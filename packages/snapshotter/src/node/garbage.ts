@@ -2,7 +2,7 @@ import { readdir, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { AppError } from "@soci-ts/core";
 import type { Evicted } from "./cache-eviction.ts";
-import { allocatedBelow, layersDirectory } from "./evictable-layers.ts";
+import { allocatedBelow } from "./evictable-layers.ts";
 import type { NodePaths } from "./node-paths.ts";
 import { readNodeSlot, slotDirectory } from "./slot-files.ts";
 
@@ -65,9 +65,9 @@ export async function removeOrphans(
   hasLayers: (folder: string) => boolean,
 ): Promise<Freed> {
   let freed: Freed = { count: 0, sizeBytes: 0 };
-  for (const { name } of await entriesOf(layersDirectory(paths))) {
+  for (const { name } of await entriesOf(paths.layers)) {
     if (hasLayers(name)) continue;
-    freed = plus(freed, await removeTree(join(layersDirectory(paths), name)));
+    freed = plus(freed, await removeTree(join(paths.layers, name)));
   }
   const named = await namedImages(paths);
   if (named === undefined) return freed;

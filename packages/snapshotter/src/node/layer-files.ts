@@ -6,7 +6,7 @@ import { readNodeSlot, slotDirectory } from "./slot-files.ts";
 
 /** Where the bytes of a blob's layers are cached: a directory for each index that they are read by. */
 export function cacheDirectory(paths: NodePaths, digest: Digest): string {
-  return join(paths.store, "layers", `${digestAlgorithm(digest)}-${digestHex(digest)}`);
+  return join(paths.layers, `${digestAlgorithm(digest)}-${digestHex(digest)}`);
 }
 
 /** All files that a layer takes on this node: a dozen at most. A layer that is not there has none. */

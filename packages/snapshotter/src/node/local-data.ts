@@ -48,7 +48,7 @@ async function localData(paths: NodePaths, layer: number): Promise<string | unde
   if (!(await isAnyRight(paths, record, data.diffId))) return undefined;
   const by =
     data.kind === "lazy" ? await readSlotIndex(data, layerDigest, { directory }) : undefined;
-  const cache = await findWholeCache({ directory: join(paths.store, "layers"), layerDigest, by });
+  const cache = await findWholeCache({ directory: paths.layers, layerDigest, by });
   if (cache === undefined) return undefined;
   const { verdict, dataPath } = await readWholeVerdict(cache, data.diffId);
   return verdict === "right" ? dataPath : undefined;

@@ -87,7 +87,7 @@ function lengthOf(range: string | undefined): number {
 
 /** The layer's one cache directory. */
 function cacheFolder({ node }: Bench): string {
-  const directory = join(node.paths.store, "layers");
+  const directory = node.paths.layers;
   const layer = join(directory, readdirSync(directory)[0] ?? "");
   return join(layer, readdirSync(layer)[0] ?? "");
 }

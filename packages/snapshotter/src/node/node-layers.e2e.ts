@@ -153,7 +153,7 @@ describe("openNodeLayers()", { skip }, () => {
     assert.deepEqual(layers.mounted, [kept]);
     assert.deepEqual(readdirSync(node.paths.slots), [String(kept)]);
     assert.deepEqual(readdirSync(node.paths.mounts), [`${kept}w`], "it was read whole");
-    assert.equal(readdirSync(join(node.paths.store, "layers")).length, 1);
+    assert.equal(readdirSync(node.paths.layers).length, 1);
     assert.equal(readdirSync(join(node.paths.store, "images", "v1")).length, 1);
     assert.deepEqual(await layers.layerUsage(numbers[0] ?? 0), { sizeBytes: 0, inodes: 0 });
     const again = numbersOf(await prepareAll(layers, image));

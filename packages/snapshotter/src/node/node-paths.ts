@@ -36,6 +36,8 @@ export interface NodePaths {
   readonly incoming: string;
   readonly warmUp: string;
   readonly store: string;
+  /** Of the store: layer caches. */
+  readonly layers: string;
   readonly database: string;
   /** The runtime directory. */
   readonly runtime: string;
@@ -70,6 +72,7 @@ export function nodePaths(root: string): NodePaths {
     incoming: join(root, "incoming"),
     warmUp: join(root, "warm-up"),
     store: join(root, "store"),
+    layers: join(root, "store", "layers"),
     database: join(root, "layers.db"),
     keeperLog: join(root, "keeper.log"),
     runtime,
