@@ -81,9 +81,10 @@ export async function imageWorker(session: Session): Promise<void> {
   const { root } = config;
   const { lookupTimeoutMs } = config.index;
   const { openRegistryClient } = await import("./registry.ts");
-  const { runImageWorker } = await import("@soci-ts/snapshotter/image-worker");
+  const { CountingMetrics, runImageWorker } = await import("@soci-ts/snapshotter/image-worker");
   const { matchTrust } = await import("@soci-ts/soci");
-  await using client = openRegistryClient(config, logger);
+  const metrics = new CountingMetrics();
+  await using client = openRegistryClient(config, logger, metrics);
   const overlayXattrs = usesUserXattrs(config) ? "user" : "trusted";
   const wholeAtOnce = config.stream.maxLayersAtOnce;
   await runImageWorker({
@@ -94,6 +95,7 @@ export async function imageWorker(session: Session): Promise<void> {
     wholeAtOnce,
     lookupTimeoutMs,
     logger,
+    metrics,
   });
 }
 

@@ -48,6 +48,13 @@ export class CountingMetrics implements Metrics {
     return Object.fromEntries(this.#counts);
   }
 
+  /** All counters since this was called last; they begin anew. */
+  takeCounts(): Readonly<Record<string, number>> {
+    const counts = this.counts();
+    this.#counts.clear();
+    return counts;
+  }
+
   /** All histograms since the process started. */
   histograms(): readonly HistogramCounts[] {
     return [...this.#histograms.values()];

@@ -38,6 +38,8 @@ export interface LayerReport {
 /** What a worker writes, one JSON line each. After `failed` it ends. */
 export type WorkerMessage =
   | { readonly kind: "layer"; readonly report: LayerReport }
+  /** What it has counted since it said so last. */
+  | { readonly kind: "counts"; readonly counts: Readonly<Record<string, number>> }
   /** All is said of the image; with the resident memory of the worker, which waits for another one. */
   | { readonly kind: "end"; readonly residentBytes: number }
   | { readonly kind: "failed"; readonly code: ErrorCode; readonly message: string };

@@ -4,7 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { AppError, delay, sha256, silentLogger } from "@soci-ts/core";
+import { AppError, delay, sha256, silentLogger, silentMetrics } from "@soci-ts/core";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
 import { temporary, until } from "../testing/temporary.ts";
 import { ImageJobs, type ImageJobsOptions } from "./image-jobs.ts";
@@ -44,6 +44,7 @@ async function benched(
     take: async (report, below) => numbered(report.position, below),
     failureMemoryMs: 200,
     logger: silentLogger,
+    metrics: silentMetrics,
     ...options,
   });
   const workers = (): readonly number[] => {
@@ -104,6 +105,21 @@ describe("ImageJobs", () => {
       assert.equal(layerOf(await jobs.outcome(request("layers-end", 1))), 11);
       assert.equal(workers().length, 2);
     });
+  });
+
+  it("adds what workers count to the daemon's figures", async () => {
+    const counted: unknown[] = [];
+    const count = (name: string, amount?: number): void => {
+      counted.push([name, amount]);
+    };
+    const work = async ({ jobs }: Bench): Promise<void> => {
+      await jobs.outcome(request("layers-count-end"));
+      await until("the job ends", () => jobs.running === 0);
+      await assert.rejects(jobs.outcome(request("count-fail")), { code: "unavailable" });
+    };
+    await benched(work, { metrics: { ...silentMetrics, count } });
+    const requests = ["soci_registry_requests_total", 3];
+    assert.deepEqual(counted, [requests, requests]);
   });
 
   it("tells of the layers that are ready while others are not", async () => {

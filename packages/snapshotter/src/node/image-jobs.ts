@@ -1,4 +1,4 @@
-import { AppError, type IoOptions, type Logger } from "@soci-ts/core";
+import { AppError, type IoOptions, type Logger, type Metrics } from "@soci-ts/core";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
 import type { ServerCommand } from "../server-process.ts";
 import { ImageWorkerProcess } from "./image-worker-process.ts";
@@ -17,6 +17,8 @@ export interface ImageJobsOptions {
   /** A worker whose image nobody has asked for in this time is ended. Default 15,000. */
   readonly abandonedMs?: number | undefined;
   readonly logger: Logger;
+  /** Of what workers count. */
+  readonly metrics: Metrics;
 }
 
 /** containerd asks for one layer after the other: what is known of the others is kept this long. */

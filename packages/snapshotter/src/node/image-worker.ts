@@ -4,9 +4,12 @@ import type { OverlayXattrs } from "@soci-ts/layer-index";
 import type { RepositoryName } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
 import type { TrustPolicy } from "@soci-ts/soci";
+import { CountingMetrics } from "./counting-metrics.ts";
 import type { ImageJob, WorkerMessage } from "./image-job.ts";
 import { reportLayers } from "./report-layers.ts";
 import { warmUp } from "./warm-up.ts";
+
+export { CountingMetrics };
 
 /** What an image worker needs from its app. */
 export interface ImageWorkerOptions {
@@ -21,6 +24,8 @@ export interface ImageWorkerOptions {
   /** Finding an index is given up after this long. */
   readonly lookupTimeoutMs: number;
   readonly logger: Logger;
+  /** Counts what this process does, for the daemon; `client` counts there too. */
+  readonly metrics: CountingMetrics;
 }
 
 /**
@@ -58,14 +63,20 @@ async function doJob(
     for await (const report of reportLayers(job, { ...options, signal })) {
       say({ kind: "layer", report });
     }
+    sayCounts(options.metrics);
     say({ kind: "end", residentBytes: process.memoryUsage.rss() });
     return true;
   } catch (error) {
     const { code, message } = AppError.from(error);
     options.logger.warn("image not made ready", { image: job.imageReference, error: message });
+    sayCounts(options.metrics);
     say({ kind: "failed", code, message });
     return false;
   }
+}
+
+function sayCounts(metrics: CountingMetrics): void {
+  say({ kind: "counts", counts: metrics.takeCounts() });
 }
 
 function say(message: WorkerMessage): void {

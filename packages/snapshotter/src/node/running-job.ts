@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { AppError, abortable, type Logger } from "@soci-ts/core";
+import { AppError, abortable, type Logger, type Metrics } from "@soci-ts/core";
 import { parseReference } from "@soci-ts/oci";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
 import type { LayerReport } from "./image-job.ts";
@@ -27,6 +27,8 @@ export interface RunningJobOptions {
   readonly take: TakeReport;
   readonly abandonedMs: number;
   readonly logger: Logger;
+  /** Of what workers count. */
+  readonly metrics: Metrics;
 }
 
 interface Waiting {
@@ -125,11 +127,16 @@ export class RunningJob {
 
   /** Takes what the worker reports until it has said all; its memory then. */
   async #follow(worker: ImageWorkerProcess): Promise<number> {
+    const { metrics } = this.#options;
     for (;;) {
       const message = await worker.next();
       if (message === "ended") throw this.#workerError("ended");
       if (message?.kind === "end") return message.residentBytes;
       if (message?.kind === "failed") throw new AppError(message.code, message.message);
+      if (message?.kind === "counts") {
+        for (const [name, count] of Object.entries(message.counts)) metrics.count(name, count);
+        continue;
+      }
       if (message?.kind !== "layer") throw this.#workerError("wrote what no worker writes");
       const { report } = message;
       const outcome = await this.#options.take(report, this.#outcomes);

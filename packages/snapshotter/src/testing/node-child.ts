@@ -136,9 +136,11 @@ function hang(): void {
 }
 
 async function work(): Promise<void> {
+  const metrics = new CountingMetrics();
   await using client = new RegistryClient({
     plainHttp: true,
     retry: { attempts: 1 },
+    metrics,
   });
   await runImageWorker({
     root,
@@ -148,6 +150,7 @@ async function work(): Promise<void> {
     wholeAtOnce: 4,
     lookupTimeoutMs: 2000,
     logger: silentLogger,
+    metrics,
   });
 }
 

@@ -26,6 +26,7 @@ async function perform(step: string, job: ImageJob): Promise<void> {
   if (step === "layer0") report(0, job);
   if (step === "layer1") report(1, job);
   if (step === "wait") while (!existsSync(join(notes, "go"))) await delay(10);
+  if (step === "count") say({ kind: "counts", counts: { soci_registry_requests_total: 3 } });
   if (step === "end") say({ kind: "end", residentBytes: 0 });
   if (step === "grown") say({ kind: "end", residentBytes: 2 ** 40 });
   if (step === "fail") say({ kind: "failed", code: "unavailable", message: "no registry" });
