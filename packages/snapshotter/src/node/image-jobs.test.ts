@@ -48,7 +48,7 @@ async function benched(
     ...options,
   });
   const workers = (): readonly number[] => {
-    const names = readdirSync(notes).filter((name) => name !== "go");
+    const names = readdirSync(notes).filter((name) => /\d/.test(name));
     return names.map((name) => Number(name.split(".")[0]));
   };
   const go = (): void => writeFileSync(join(notes, "go"), "");
@@ -104,6 +104,18 @@ describe("ImageJobs", () => {
       jobs.forget(request("layers-end"));
       assert.equal(layerOf(await jobs.outcome(request("layers-end", 1))), 11);
       assert.equal(workers().length, 2);
+    });
+  });
+
+  it("begins an image once more whose worker was killed", async () => {
+    await benched(async (bench) => {
+      const { jobs, workers } = bench;
+      const image = "layer0-dieonce-layer1-end";
+      const asked = [0, 1].map((position) => jobs.outcome(request(image, position)));
+      assert.deepEqual((await Promise.all(asked)).map(layerOf), [10, 11]);
+      await until("the job ends", () => jobs.running === 0);
+      assert.equal(workers().length, 2);
+      noneLeft(bench);
     });
   });
 

@@ -88,7 +88,7 @@ export class RunningJob {
     try {
       const { imageReference } = this.#request;
       const { registry } = parseReference(imageReference);
-      await permits.run(registry, () => this.#work(workers, signal), signal);
+      await permits.run(registry, () => this.#workTwice(workers, signal), signal);
       this.#end(new AppError("not_found", `Cannot find the layer in image ${imageReference}`));
     } catch (error) {
       this.#hasFailed = true;
@@ -96,23 +96,34 @@ export class RunningJob {
     }
   }
 
-  async #work(workers: ImageWorkers, signal: AbortSignal): Promise<void> {
+  /** Whoever kills a worker has its image begun once more; an image whose worker ends twice may be what ends it. */
+  async #workTwice(workers: ImageWorkers, signal: AbortSignal): Promise<void> {
+    if (await this.#work(workers, signal)) return;
+    signal.throwIfAborted();
+    const { imageReference: image } = this.#request;
+    this.#options.logger.warn("image worker ended, its image is begun once more", { image });
+    if (!(await this.#work(workers, signal))) throw this.#workerError("ended");
+  }
+
+  /** False if the worker ended before it had said all. */
+  async #work(workers: ImageWorkers, signal: AbortSignal): Promise<boolean> {
     const worker = workers.take();
     const kill = (): void => worker.kill();
     signal.addEventListener("abort", kill, { once: true });
-    let residentBytes = Number.POSITIVE_INFINITY;
+    let residentBytes: number | undefined;
     try {
       await mkdir(this.#directory, { recursive: true, mode: 0o700 });
       const { imageReference, manifestDigest } = this.#request;
       worker.begin({ imageReference, manifestDigest, directory: this.#directory });
       if (!worker.hasStarted) throw this.#workerError("could not be started");
       residentBytes = await this.#follow(worker);
+      return residentBytes !== undefined;
     } finally {
       signal.removeEventListener("abort", kill);
       // One that goes on working could write while its directory is deleted.
-      if (residentBytes === Number.POSITIVE_INFINITY) await worker.end();
+      if (residentBytes === undefined) await worker.end();
       await this.#removeFiles();
-      await workers.giveBack(worker, residentBytes);
+      await workers.giveBack(worker, residentBytes ?? Number.POSITIVE_INFINITY);
     }
   }
 
@@ -125,12 +136,12 @@ export class RunningJob {
     }
   }
 
-  /** Takes what the worker reports until it has said all; its memory then. */
-  async #follow(worker: ImageWorkerProcess): Promise<number> {
+  /** Takes what the worker reports until it has said all; its memory then, `undefined` if it ended before. */
+  async #follow(worker: ImageWorkerProcess): Promise<number | undefined> {
     const { metrics } = this.#options;
     for (;;) {
       const message = await worker.next();
-      if (message === "ended") throw this.#workerError("ended");
+      if (message === "ended") return undefined;
       if (message?.kind === "end") return message.residentBytes;
       if (message?.kind === "failed") throw new AppError(message.code, message.message);
       if (message?.kind === "counts") {
@@ -139,6 +150,7 @@ export class RunningJob {
       }
       if (message?.kind !== "layer") throw this.#workerError("wrote what no worker writes");
       const { report } = message;
+      if (this.#outcomes[report.position] !== undefined) continue; // a worker that ended has said so, too
       const outcome = await this.#options.take(report, this.#outcomes);
       this.#outcomes[report.position] = outcome;
       this.#waiting(report.chainId).resolve(outcome);

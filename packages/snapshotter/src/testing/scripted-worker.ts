@@ -31,6 +31,11 @@ async function perform(step: string, job: ImageJob): Promise<void> {
   if (step === "grown") say({ kind: "end", residentBytes: 2 ** 40 });
   if (step === "fail") say({ kind: "failed", code: "unavailable", message: "no registry" });
   if (step === "babble") process.stdout.write("this is no message\n");
+  const hasDied = join(notes, "died");
+  if (step === "dieonce" && !existsSync(hasDied)) {
+    writeFileSync(hasDied, "");
+    process.kill(process.pid, "SIGKILL");
+  }
   if (step === "die") process.kill(process.pid, "SIGKILL");
 }
 
