@@ -165,7 +165,8 @@ describe("hostile input", options, () => {
     const entries = Array.from({ length: 100_000 }, (_, at) => ({ name: `${at % 100}/${at}` }));
     const image = registry.putImage("many", [layerOfRaw(rawTar(entries))]);
     checkEnd(await node.run("create", ...INDEX_ALL, image.reference), { exitCode: 0 });
-    for (const door of DOORS) {
+    // The door "loop" shows the same metadata image as "erofs".
+    for (const door of ["erofs", "fuse"]) {
       const mount = await node.mount(image.reference, "image", "--door", door);
       const find = startReader("find", mount.target, "-type", "f", "-printf", "x");
       assert.equal((await find.result).stdout.length, 100_000);

@@ -35,7 +35,6 @@ const GOLDEN = fileURLToPath(
 const CACHE = fileURLToPath(new URL("../../.cache/debian", import.meta.url));
 const DEBIAN_IMAGES: Readonly<Record<string, readonly string[]>> = {
   python3: ["python3-minimal", "python3", "libcap2-bin", "iputils-ping"],
-  gcc: ["gcc", "libc6-dev"],
   nodejs: ["nodejs"],
 };
 const STARTED_NS = BigInt(Date.now()) * 1_000_000n;
