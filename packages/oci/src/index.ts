@@ -31,7 +31,15 @@ export {
   MEDIA_TYPE_ZTOC,
 } from "./media-types.ts";
 export { parseManifest } from "./parse-manifest.ts";
-export { formatPlatform, hostPlatform, parsePlatform, selectManifest } from "./platform.ts";
+export {
+  formatPlatform,
+  hostPlatform,
+  isImageEntry,
+  isSamePlatform,
+  normalizePlatform,
+  parsePlatform,
+  selectManifest,
+} from "./platform.ts";
 export {
   formatReference,
   parseReference,

@@ -8,3 +8,5 @@ export const MAX_INDEX_CANDIDATES = 16;
 export const INDEXES_AT_ONCE = 4;
 /** Ztocs of one image that are fetched at a time. */
 export const ZTOCS_AT_ONCE = 4;
+/** Blobs of one image that are copied at a time: each is a stream, and the slower end decides. */
+export const BLOBS_AT_ONCE = 3;
