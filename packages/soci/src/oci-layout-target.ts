@@ -21,6 +21,7 @@ import type { BlobContent } from "@soci-ts/registry-client";
 import type { ImageTarget } from "./image-target.ts";
 import { readBounded } from "./layout-files.ts";
 import { checkLayoutVersion, REF_NAME } from "./oci-layout-source.ts";
+import { wrapped } from "./wrapped.ts";
 
 const LAYOUT_FILE = '{"imageLayoutVersion":"1.0.0"}';
 
@@ -32,8 +33,11 @@ const LAYOUT_FILE = '{"imageLayoutVersion":"1.0.0"}';
  */
 export async function ociLayoutImageTarget(directory: string, tag?: string): Promise<ImageTarget> {
   const root = resolvePath(directory);
-  await prepare(root);
+  await checkDirectory(root);
+  let prepared: Promise<void> | undefined;
   const putBlob: ImageTarget["putBlob"] = async (descriptor, content, options) => {
+    prepared ??= prepare(root);
+    await prepared;
     const folder = join(root, "blobs", digestAlgorithm(descriptor.digest));
     await mkdir(folder, { recursive: true });
     const path = join(folder, digestHex(descriptor.digest));
@@ -55,27 +59,36 @@ export async function ociLayoutImageTarget(directory: string, tag?: string): Pro
   };
 }
 
-async function prepare(root: string): Promise<void> {
-  await mkdir(root, { recursive: true });
-  const names = await readdir(root);
+/** Before hours of work, not after; nothing is made before there is something to keep. */
+async function checkDirectory(root: string): Promise<void> {
+  const names = await namesIn(root);
   if (names.includes("oci-layout")) {
     await checkLayoutVersion(root);
-  } else if (names.length > 0) {
-    throw new AppError(
-      "failed_precondition",
-      `Cannot write an image to ${root}: it is neither empty nor an OCI layout`,
-    );
-  } else {
-    await replaceFile(join(root, "oci-layout"), async (file) => file.writeFile(LAYOUT_FILE));
+    // A link would lead out of the layout, to wherever someone else wants our files.
+    if (!names.includes("blobs") || (await lstat(join(root, "blobs"))).isDirectory()) return;
+    throw new AppError("failed_precondition", `Cannot write to ${root}/blobs: it is no folder`);
   }
-  const blobs = join(root, "blobs");
-  await mkdir(blobs, { recursive: true });
-  // A link would lead out of the layout, to wherever someone else wants our files.
-  if ((await lstat(blobs)).isDirectory()) return;
+  if (names.length === 0) return;
   throw new AppError(
     "failed_precondition",
-    `Cannot write to ${blobs}: it is a link, want a folder`,
+    `Cannot write an image to ${root}: it is neither empty nor an OCI layout`,
   );
+}
+
+async function namesIn(root: string): Promise<string[]> {
+  try {
+    return await readdir(root);
+  } catch (error) {
+    if (AppError.from(error).code === "not_found") return [];
+    throw wrapped(`Cannot write an image to ${root}`, error);
+  }
+}
+
+async function prepare(root: string): Promise<void> {
+  await mkdir(join(root, "blobs"), { recursive: true });
+  const path = join(root, "oci-layout");
+  if (await isThere(path, LAYOUT_FILE.length)) return;
+  await replaceFile(path, async (file) => file.writeFile(LAYOUT_FILE));
 }
 
 /** Content is not read again: as elsewhere, a file with the right name and size is taken for what it should be. */

@@ -51,7 +51,7 @@ export async function create(
 }
 
 /** Turns what {@link createIndex} tells into bars or lines. */
-function layerProgress(progress: Progress): (event: LayerProgress) => void {
+export function layerProgress(progress: Progress): (event: LayerProgress) => void {
   const tasks = new Map<string, Task>();
   return ({ layer, compressedBytes, outcome }) => {
     const task = tasks.get(layer.digest) ?? progress.start(taskName(layer), layer.size);
@@ -100,7 +100,8 @@ function createdJson(created: CreatedIndex): Record<string, unknown> {
   };
 }
 
-function layerJson(layer: CreatedLayer): Record<string, unknown> {
+/** What became of a layer, for `--json`. */
+export function layerJson(layer: CreatedLayer): Record<string, unknown> {
   const { digest, diffId, sizeBytes, ztoc, reused, skipped } = layer;
   if (ztoc === undefined) return { digest, diffId, sizeBytes, skipped };
   return { digest, diffId, sizeBytes, ztoc: ztoc.digest, ztocSizeBytes: ztoc.size, reused };
