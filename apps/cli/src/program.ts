@@ -64,6 +64,8 @@ function addBuildCommands(program: Command, runner: Runner): void {
     .option("--span-size <bytes>", SPAN_SIZE_MEANING, spanSize, DEFAULT_SPAN_SIZE_BYTES)
     .option("--min-layer-size <bytes>", MIN_LAYER_SIZE_MEANING, byteCount, DEFAULT_MIN_LAYER_BYTES)
     .addOption(platform())
+    .addOption(prefetchFile())
+    .addOption(prefetchFilesJson())
     .option("--push", "also do what `soci push` does")
     .addHelpText("after", example("soci create --min-layer-size 0 oci:./layout:latest"))
     .action(async (name: string, options) =>
@@ -104,6 +106,8 @@ function addConvertCommand(program: Command, runner: Runner): void {
       [],
     )
     .option("--all-platforms", "index all platforms that the image has")
+    .addOption(prefetchFile())
+    .addOption(prefetchFilesJson())
     .addHelpText(
       "after",
       example("soci convert registry.example/app:v1 registry.example/app:v1-soci"),
@@ -268,6 +272,15 @@ function platform(): Option {
     "--platform <os/arch>",
     "which image of a multi-platform one (default: this machine's)",
   );
+}
+
+function prefetchFile(): Option {
+  const meaning = "have nodes fetch this file of the image before it is read; may be repeated";
+  return new Option("--prefetch-file <path>", meaning).argParser(collect).default([]);
+}
+
+function prefetchFilesJson(): Option {
+  return new Option("--prefetch-files-json <file>", "the same for all paths in this JSON array");
 }
 
 function example(line: string): string {

@@ -1,5 +1,7 @@
 export { encodeIndex, encodeManifest } from "./encode-manifest.ts";
+export { type GoJson, goJson } from "./go-json.ts";
 export { type ImageConfig, parseImageConfig } from "./image-config.ts";
+export { type JsonCursor, parseJson } from "./json-cursor.ts";
 export { IMAGE_CONFIG_LIMIT_BYTES, MANIFEST_LIMIT_BYTES } from "./limits.ts";
 export {
   ANNOTATION_BUILD_TOOL,

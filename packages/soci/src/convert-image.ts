@@ -31,6 +31,7 @@ import {
 import { type RootDocument, resolveImage } from "./image-source.ts";
 import type { ImageTarget } from "./image-target.ts";
 import type { ImageTree } from "./image-tree.ts";
+import type { PrefetchLists } from "./prefetch-files.ts";
 import { type EncodedSociIndex, encodeSociIndexV2 } from "./soci-index.ts";
 
 /** How to convert an image. */
@@ -43,7 +44,7 @@ export interface ConvertImageOptions extends Omit<CreateIndexOptions, "source" |
 }
 
 /** What was made for one platform. */
-export interface ConvertedPlatform {
+export interface ConvertedPlatform extends PrefetchLists {
   readonly platform: Platform;
   /** The image manifest's digest in the source. */
   readonly sourceDigest: string;
@@ -236,6 +237,8 @@ function convertedParts(
 function convertedPlatform(built: BuiltPlatform, { rewritten }: Conversion): ConvertedPlatform {
   const { platform, entry, indexed, soci } = built;
   const manifestDigest = rewritten.get(entry.digest)?.entry.digest ?? entry.digest;
-  const made = { platform, sourceDigest: entry.digest, manifestDigest, layers: indexed.layers };
+  const { layers, prefetchLists, filesNotFound } = indexed;
+  const lists = { prefetchLists, filesNotFound };
+  const made = { ...lists, platform, sourceDigest: entry.digest, manifestDigest, layers };
   return soci === undefined ? made : { ...made, indexDescriptor: soci.descriptor };
 }

@@ -9,6 +9,7 @@ import {
 import type { IndexRecord, Store } from "@soci-ts/store";
 import type { ImageSource, ResolvedImage, SourceLayer } from "./image-source.ts";
 import { indexLayer, type LayerOutcome } from "./index-layer.ts";
+import { makePrefetchLists, type PrefetchLists } from "./prefetch-files.ts";
 import { encodeSociIndexV1, type SociIndexParts } from "./soci-index.ts";
 
 /** Layers smaller than this are quicker to load whole: the value that other builders use too. */
@@ -34,6 +35,8 @@ export interface CreateIndexOptions extends IoOptions {
   /** Compared with the compressed size; 0 takes all layers. Default {@link DEFAULT_MIN_LAYER_SIZE_BYTES}. */
   readonly minLayerSizeBytes?: number | undefined;
   readonly engine?: BuildLayerIndexOptions["engine"];
+  /** Files whose spans are to be fetched early, by their paths in the image. */
+  readonly prefetchFiles?: readonly string[] | undefined;
   readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
 }
 
@@ -51,7 +54,7 @@ export interface CreatedLayer {
 }
 
 /** What {@link createIndex} put into the store. */
-export interface CreatedIndex {
+export interface CreatedIndex extends PrefetchLists {
   readonly reference: string;
   readonly indexDescriptor: Descriptor;
   readonly manifestDigest: Digest;
@@ -69,7 +72,7 @@ export async function createIndex(options: CreateIndexOptions): Promise<CreatedI
   const { source, store } = options;
   const image = await source.resolve(options.platform, options);
   const indexed = await indexImage(image, options);
-  const { platform, layers, ztocs } = indexed;
+  const { platform, layers, ztocs, prefetchLists, filesNotFound } = indexed;
   if (ztocs.length === 0) throw nothingIndexed(source.reference, layers);
 
   const { descriptor, bytes } = encodeSociIndexV1(image.manifestDescriptor, indexed);
@@ -88,11 +91,14 @@ export async function createIndex(options: CreateIndexOptions): Promise<CreatedI
     manifestDigest: image.manifestDescriptor.digest,
     platform,
     layers,
+    prefetchLists,
+    filesNotFound,
   };
 }
 
 /** What was made of the layers of one platform's image: the parts of an index manifest. */
-export interface IndexedImage extends SociIndexParts {
+export interface IndexedImage extends SociIndexParts, PrefetchLists {
+  readonly prefetchLists: PrefetchLists["prefetchLists"];
   /** What the image's config says. */
   readonly platform: Platform;
   /** In the order of the image's layers. */
@@ -114,7 +120,8 @@ export async function indexImage(
     const { digest, sizeBytes } = outcome;
     return [{ digest, sizeBytes, layer: layer.descriptor, spanSizeBytes }];
   });
-  return { platform, layers, ztocs };
+  const lists = await makePrefetchLists(options.store, ztocs, options.prefetchFiles ?? []);
+  return { platform, layers, ztocs, ...lists };
 }
 
 /** The catalogue's record of an index that was just made. */
@@ -136,6 +143,7 @@ export function indexRecord(
       layerMediaType: layer.mediaType,
       spanSizeBytes,
     })),
+    prefetchLists: parts.prefetchLists,
   };
 }
 

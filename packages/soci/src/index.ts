@@ -48,6 +48,8 @@ export {
   parseOciLayoutName,
 } from "./oci-layout-source.ts";
 export { ociLayoutImageTarget } from "./oci-layout-target.ts";
+export type { PrefetchLists } from "./prefetch-files.ts";
+export { parsePrefetchList, type SpanRange } from "./prefetch-list.ts";
 export {
   type IndexPusher,
   type PushedIndex,
@@ -56,5 +58,10 @@ export {
   pushIndex,
 } from "./push-index.ts";
 export { type ImageReader, registryImageSource } from "./registry-source.ts";
-export { parseSociIndex, type SociIndex, type ZtocEntry } from "./soci-index.ts";
+export {
+  type PrefetchListEntry,
+  parseSociIndex,
+  type SociIndex,
+  type ZtocEntry,
+} from "./soci-index.ts";
 export { matchTrust, type TrustPolicy, type TrustRule } from "./trust-policy.ts";

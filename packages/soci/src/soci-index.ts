@@ -34,6 +34,8 @@ export interface SociIndex {
   readonly manifest: Manifest;
   /** In the order of the image's layers; layers without a ztoc are simply absent. */
   readonly ztocs: readonly ZtocEntry[];
+  /** Lists of spans to fetch early, at most one for a layer. */
+  readonly prefetchLists: readonly PrefetchListEntry[];
 }
 
 /** What an index manifest is made of. */
@@ -116,7 +118,8 @@ function encodeSociIndex(
 }
 
 /**
- * Reads the manifest of a SOCI index, of either version. Layers that are not ztocs (prefetch lists, kinds to come) are passed over.
+ * Reads the manifest of a SOCI index, of either version. Layers of kinds to come are passed over, and so are prefetch lists that do
+ * not say whose they are: nothing depends on them.
  * @throws FormatError if the bytes are not a manifest, not a SOCI index, or a ztoc entry lacks what names its layer.
  */
 export function parseSociIndex(bytes: Uint8Array): SociIndex {
@@ -134,7 +137,7 @@ export function parseSociIndex(bytes: Uint8Array): SociIndex {
     );
   }
   const ztocs = manifest.layers.filter((layer) => layer.mediaType === MEDIA_TYPE_ZTOC);
-  return { version, manifest, ztocs: ztocs.map(ztocEntry) };
+  return { version, manifest, ztocs: ztocs.map(ztocEntry), prefetchLists: prefetchLists(manifest) };
 }
 
 /** Says which version a config's media type or an artifact type stands for; `undefined` if it is no SOCI index. */
@@ -151,6 +154,18 @@ export function emptyConfigDescriptor(): Descriptor {
     digest: EMPTY_CONFIG_DIGEST,
     size: EMPTY_CONFIG.length,
   };
+}
+
+function prefetchLists(manifest: Manifest): PrefetchListEntry[] {
+  const lists = new Map<Digest, PrefetchListEntry>();
+  for (const { mediaType, digest, size, annotations } of manifest.layers) {
+    const layerDigest = annotations?.[ANNOTATION_LAYER_DIGEST];
+    if (mediaType !== MEDIA_TYPE_SOCI_PREFETCH || layerDigest === undefined) continue;
+    // The first one counts, as with the reference.
+    if (!isDigest(layerDigest) || lists.has(layerDigest)) continue;
+    lists.set(layerDigest, { digest, sizeBytes: size, layerDigest });
+  }
+  return [...lists.values()];
 }
 
 function ztocEntry(descriptor: Descriptor): ZtocEntry {

@@ -13,10 +13,11 @@ import {
 } from "@soci-ts/soci";
 import { formatBytes, type Report, renderFacts, renderTable } from "../output.ts";
 import type { Session } from "../wire.ts";
-import { layerJson, layerProgress } from "./create.ts";
+import { layerJson, layerProgress, prefetchFacts, prefetchJson } from "./create.ts";
+import { notFoundFacts, type PrefetchOptions, readPrefetchFiles } from "./prefetch-files.ts";
 
 /** What `soci convert` is given. */
-export interface ConvertOptions {
+export interface ConvertOptions extends PrefetchOptions {
   readonly source: string;
   readonly destination: string;
   readonly spanSize: number;
@@ -28,11 +29,13 @@ export interface ConvertOptions {
 /** `soci convert SOURCE DEST`: writes an image anew, with its SOCI indexes bound to it, under another name. */
 export async function convert(session: Session, options: ConvertOptions): Promise<Report> {
   const platforms = options.allPlatforms === true ? "all" : options.platform.map(parsePlatform);
+  const prefetchFiles = await readPrefetchFiles(options);
   const target = await openTarget(session, options.destination);
   const converted = await convertImage({
     source: await openTree(session, options.source),
     target,
     platforms,
+    prefetchFiles,
     store: await session.store(),
     spanSizeBytes: options.spanSize,
     minLayerSizeBytes: options.minLayerSize,
@@ -88,6 +91,8 @@ function platformText(made: ConvertedPlatform): string {
     ["platform", formatPlatform(made.platform)],
     ["manifest", made.manifestDigest],
     ["index", made.indexDescriptor?.digest ?? "none: all layers were skipped"],
+    ...prefetchFacts(made.prefetchLists),
+    ...notFoundFacts(made.filesNotFound),
   ]);
   const layers = renderTable(
     ["LAYER", "SIZE", "ZTOC", "SIZE"],
@@ -114,6 +119,7 @@ function convertedJson(converted: ConvertedImage): Record<string, unknown> {
       manifest: made.manifestDigest,
       index: made.indexDescriptor?.digest,
       layers: made.layers.map(layerJson),
+      ...prefetchJson(made),
     })),
     leftOut: leftOut.map(({ digest }) => digest),
     blobsSent,

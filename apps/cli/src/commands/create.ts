@@ -6,15 +6,17 @@ import {
   createIndex,
   type LayerOutcome,
   type LayerProgress,
+  type PrefetchLists,
 } from "@soci-ts/soci";
 import { formatBytes, type Report, renderFacts, renderTable } from "../output.ts";
 import type { Progress, Task } from "../progress.ts";
 import type { Session } from "../wire.ts";
+import { notFoundFacts, type PrefetchOptions, readPrefetchFiles } from "./prefetch-files.ts";
 import { pushImageIndex, pushJson, pushText } from "./push.ts";
 import { registryReference } from "./registry-reference.ts";
 
 /** Options of `soci create`. */
-export interface CreateOptions {
+export interface CreateOptions extends PrefetchOptions {
   readonly spanSize: number;
   readonly minLayerSize: number;
   readonly platform?: string;
@@ -29,12 +31,14 @@ export async function create(
 ): Promise<Report> {
   if (options.push === true) registryReference("push to", name);
   const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
+  const prefetchFiles = await readPrefetchFiles(options);
   const store = await session.store();
   const source = await session.source(name);
   const created = await createIndex({
     source,
     store,
     platform,
+    prefetchFiles,
     spanSizeBytes: options.spanSize,
     minLayerSizeBytes: options.minLayerSize,
     onProgress: layerProgress(session.progress),
@@ -76,6 +80,8 @@ function report(created: CreatedIndex): Report {
     ["image", created.reference],
     ["manifest", created.manifestDigest],
     ["platform", formatPlatform(created.platform)],
+    ...prefetchFacts(created.prefetchLists),
+    ...notFoundFacts(created.filesNotFound),
   ]);
   const layers = renderTable(
     ["LAYER", "SIZE", "ZTOC", "SIZE"],
@@ -97,7 +103,20 @@ function createdJson(created: CreatedIndex): Record<string, unknown> {
     manifest: created.manifestDigest,
     platform: formatPlatform(created.platform),
     layers: created.layers.map(layerJson),
+    ...prefetchJson(created),
   };
+}
+
+/** The prefetch lists that were made, for people. */
+export function prefetchFacts(lists: CreatedIndex["prefetchLists"]): [string, string][] {
+  return lists.map(({ digest, layerDigest }) => ["prefetch", `${digest}, of layer ${layerDigest}`]);
+}
+
+/** The prefetch lists that were made, for `--json`. */
+export function prefetchJson(made: PrefetchLists): Record<string, unknown> {
+  const { prefetchLists, filesNotFound } = made;
+  const lists = prefetchLists.map(({ digest, layerDigest }) => ({ digest, layer: layerDigest }));
+  return { prefetchLists: lists, prefetchFilesNotFound: filesNotFound };
 }
 
 /** What became of a layer, for `--json`. */
