@@ -13,6 +13,10 @@ export type Runner = (action: Action) => Promise<void>;
 /** Smallest span: below it an index is larger than its layer. */
 const MIN_SPAN_SIZE_BYTES = 65_536;
 const MAX_SPAN_SIZE_BYTES = 1_073_741_824;
+const DEFAULT_SPAN_SIZE_BYTES = 4_194_304;
+const SPAN_SIZE_MEANING = "uncompressed bytes between two points that can be read from";
+const DEFAULT_MIN_LAYER_BYTES = 10_485_760;
+const MIN_LAYER_SIZE_MEANING = "leave out layers whose blob is smaller; 0 takes all";
 
 /**
  * The command tree. Modules of commands are loaded when their command runs, so that `--help` and completion are quick.
@@ -39,6 +43,7 @@ export function buildProgram(version: string, runner: Runner): Command {
     .exitOverride()
     .configureOutput({ outputError: () => {} });
   addBuildCommands(program, runner);
+  addConvertCommand(program, runner);
   addIndexCommands(program, runner);
   addZtocCommands(program, runner);
   addMountCommands(program, runner);
@@ -56,19 +61,11 @@ function addBuildCommands(program: Command, runner: Runner): void {
     .summary("index an image into the local store")
     .description("Read each layer of an image once and keep its SOCI index in the local store.")
     .addArgument(image())
-    .option(
-      "--span-size <bytes>",
-      "uncompressed bytes between two points that can be read from",
-      spanSize,
-      4_194_304,
-    )
-    .option(
-      "--min-layer-size <bytes>",
-      "leave out layers whose blob is smaller; 0 takes all",
-      byteCount,
-      10_485_760,
-    )
+    .option("--span-size <bytes>", SPAN_SIZE_MEANING, spanSize, DEFAULT_SPAN_SIZE_BYTES)
+    .option("--min-layer-size <bytes>", MIN_LAYER_SIZE_MEANING, byteCount, DEFAULT_MIN_LAYER_BYTES)
     .addOption(platform())
+    .addOption(prefetchFile())
+    .addOption(prefetchFilesJson())
     .option("--push", "also do what `soci push` does")
     .addHelpText("after", example("soci create --min-layer-size 0 oci:./layout:latest"))
     .action(async (name: string, options) =>
@@ -88,6 +85,41 @@ function addBuildCommands(program: Command, runner: Runner): void {
     .addHelpText("after", example("soci push registry.example/app:v1"))
     .action(async (name: string, options) =>
       runner(async (session) => (await import("./commands/push.ts")).push(session, name, options)),
+    );
+}
+
+function addConvertCommand(program: Command, runner: Runner): void {
+  program
+    .command("convert")
+    .summary("write an image anew with its SOCI indexes (v2) in it")
+    .description(
+      "Copy an image to another name and bind a SOCI index of each platform to it: one tag and one digest stand for both.",
+    )
+    .addArgument(image("source"))
+    .argument("<dest>", "a tag in a registry, or oci:DIR[:TAG]")
+    .option("--span-size <bytes>", SPAN_SIZE_MEANING, spanSize, DEFAULT_SPAN_SIZE_BYTES)
+    .option("--min-layer-size <bytes>", MIN_LAYER_SIZE_MEANING, byteCount, DEFAULT_MIN_LAYER_BYTES)
+    .option(
+      "-p, --platform <os/arch>",
+      "index this platform; may be repeated (default: this machine's, or the image's only one)",
+      collect,
+      [],
+    )
+    .option("--all-platforms", "index all platforms that the image has")
+    .addOption(prefetchFile())
+    .addOption(prefetchFilesJson())
+    .addHelpText(
+      "after",
+      example("soci convert registry.example/app:v1 registry.example/app:v1-soci"),
+    )
+    .action(async (source: string, destination: string, options) =>
+      runner(async (session) =>
+        (await import("./commands/convert.ts")).convert(session, {
+          source,
+          destination,
+          ...options,
+        }),
+      ),
     );
 }
 
@@ -228,9 +260,9 @@ function group(program: Command, name: string, summary: string): Command {
     .addHelpText("after", example(`soci ${name} ls`));
 }
 
-function image(): Argument {
+function image(name = "image"): Argument {
   return new Argument(
-    "<image>",
+    `<${name}>`,
     "the image in a registry, or oci:DIR[:TAG] for an OCI layout directory",
   );
 }
@@ -242,8 +274,21 @@ function platform(): Option {
   );
 }
 
+function prefetchFile(): Option {
+  const meaning = "have nodes fetch this file of the image before it is read; may be repeated";
+  return new Option("--prefetch-file <path>", meaning).argParser(collect).default([]);
+}
+
+function prefetchFilesJson(): Option {
+  return new Option("--prefetch-files-json <file>", "the same for all paths in this JSON array");
+}
+
 function example(line: string): string {
   return `\nExample:\n  $ ${line}\n`;
+}
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
 }
 
 function byteCount(text: string): number {

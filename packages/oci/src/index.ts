@@ -1,5 +1,7 @@
 export { encodeIndex, encodeManifest } from "./encode-manifest.ts";
+export { type GoJson, goJson } from "./go-json.ts";
 export { type ImageConfig, parseImageConfig } from "./image-config.ts";
+export { type JsonCursor, parseJson } from "./json-cursor.ts";
 export { IMAGE_CONFIG_LIMIT_BYTES, MANIFEST_LIMIT_BYTES } from "./limits.ts";
 export {
   ANNOTATION_BUILD_TOOL,
@@ -31,7 +33,15 @@ export {
   MEDIA_TYPE_ZTOC,
 } from "./media-types.ts";
 export { parseManifest } from "./parse-manifest.ts";
-export { formatPlatform, hostPlatform, parsePlatform, selectManifest } from "./platform.ts";
+export {
+  formatPlatform,
+  hostPlatform,
+  isImageEntry,
+  isSamePlatform,
+  normalizePlatform,
+  parsePlatform,
+  selectManifest,
+} from "./platform.ts";
 export {
   formatReference,
   parseReference,

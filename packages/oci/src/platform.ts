@@ -53,6 +53,37 @@ export function formatPlatform(platform: Platform): string {
   return `${platform.os}/${platform.architecture}${variant}`;
 }
 
+/**
+ * The usual spelling of a platform: other names of an architecture, and variants that say nothing (`amd64/v1`, `arm64/v8`), are
+ * replaced as containerd replaces them; an `arm` without a variant is `v7`.
+ */
+export function normalizePlatform(platform: Platform): Platform {
+  const { variant: given, ...rest } = platform;
+  const architecture = normalArchitecture({
+    ...platform,
+    architecture: lower(platform.architecture),
+  });
+  const variant = normalVariant(architecture, lower(given ?? ""));
+  return { ...rest, os: lower(platform.os), architecture, ...(variant !== "" && { variant }) };
+}
+
+/** True if both mean the same platform, whatever the spelling. No other variant of the CPU is taken for it. */
+export function isSamePlatform(a: Platform, b: Platform): boolean {
+  const [one, other] = [normalizePlatform(a), normalizePlatform(b)];
+  return formatPlatform(one) === formatPlatform(other) && one["os.version"] === other["os.version"];
+}
+
+function normalVariant(architecture: string, variant: string): string {
+  const usual = { amd64: "v1", arm64: "v8" }[architecture];
+  const full = /^\d/.test(variant) ? `v${variant}` : variant;
+  if (full === usual) return "";
+  return architecture === "arm" && full === "" ? "v7" : full;
+}
+
+function lower(text: string): string {
+  return text.toLowerCase();
+}
+
 /** The variant that an absent one stands for. */
 const DEFAULT_VARIANTS: Readonly<Record<string, number>> = { amd64: 1, arm: 7, arm64: 8 };
 
@@ -87,7 +118,7 @@ function variantLevel(platform: Platform, architecture: string): number | undefi
  * @throws AppError `not_found` that lists the platforms there are.
  */
 export function selectManifest(index: ImageIndex, platform: Platform): Descriptor {
-  const images = index.manifests.filter(isImage);
+  const images = index.manifests.filter(isImageEntry);
   let best: { entry: Descriptor; distance: number } | undefined;
   for (const entry of images) {
     const distance = entry.platform && variantDistance(platform, entry.platform);
@@ -108,7 +139,8 @@ const CONFIG_TYPES: ReadonlySet<string> = new Set([
   MEDIA_TYPE_DOCKER_CONFIG,
 ]);
 
-function isImage(entry: Descriptor): boolean {
+/** False for entries of an image index that stand beside images: SOCI indexes and other artifacts, attestations. */
+export function isImageEntry(entry: Descriptor): boolean {
   if (entry.artifactType !== undefined && !CONFIG_TYPES.has(entry.artifactType)) return false;
   return entry.platform?.os !== "unknown";
 }

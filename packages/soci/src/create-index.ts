@@ -6,10 +6,11 @@ import {
   MEDIA_TYPE_ZTOC,
   type Platform,
 } from "@soci-ts/oci";
-import type { Store } from "@soci-ts/store";
-import type { ImageSource, SourceLayer } from "./image-source.ts";
+import type { IndexRecord, Store } from "@soci-ts/store";
+import type { ImageSource, ResolvedImage, SourceLayer } from "./image-source.ts";
 import { indexLayer, type LayerOutcome } from "./index-layer.ts";
-import { encodeSociIndexV1 } from "./soci-index.ts";
+import { makePrefetchLists, type PrefetchLists } from "./prefetch-files.ts";
+import { encodeSociIndexV1, type SociIndexParts } from "./soci-index.ts";
 
 /** Layers smaller than this are quicker to load whole: the value that other builders use too. */
 export const DEFAULT_MIN_LAYER_SIZE_BYTES = 10_485_760;
@@ -34,6 +35,8 @@ export interface CreateIndexOptions extends IoOptions {
   /** Compared with the compressed size; 0 takes all layers. Default {@link DEFAULT_MIN_LAYER_SIZE_BYTES}. */
   readonly minLayerSizeBytes?: number | undefined;
   readonly engine?: BuildLayerIndexOptions["engine"];
+  /** Files whose spans are to be fetched early, by their paths in the image. */
+  readonly prefetchFiles?: readonly string[] | undefined;
   readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
 }
 
@@ -51,7 +54,7 @@ export interface CreatedLayer {
 }
 
 /** What {@link createIndex} put into the store. */
-export interface CreatedIndex {
+export interface CreatedIndex extends PrefetchLists {
   readonly reference: string;
   readonly indexDescriptor: Descriptor;
   readonly manifestDigest: Digest;
@@ -67,8 +70,47 @@ export interface CreatedIndex {
  */
 export async function createIndex(options: CreateIndexOptions): Promise<CreatedIndex> {
   const { source, store } = options;
-  const spanSizeBytes = options.spanSizeBytes ?? DEFAULT_SPAN_SIZE_BYTES;
   const image = await source.resolve(options.platform, options);
+  const indexed = await indexImage(image, options);
+  const { platform, layers, ztocs, prefetchLists, filesNotFound } = indexed;
+  if (ztocs.length === 0) throw nothingIndexed(source.reference, layers);
+
+  const { descriptor, bytes } = encodeSociIndexV1(image.manifestDescriptor, indexed);
+  options.signal?.throwIfAborted();
+  await store.writeBlob(bytes);
+  await store.addIndex(
+    indexRecord(descriptor, indexed, {
+      manifestDigest: image.manifestDescriptor.digest,
+      reference: source.reference,
+      platform,
+    }),
+  );
+  return {
+    reference: source.reference,
+    indexDescriptor: descriptor,
+    manifestDigest: image.manifestDescriptor.digest,
+    platform,
+    layers,
+    prefetchLists,
+    filesNotFound,
+  };
+}
+
+/** What was made of the layers of one platform's image: the parts of an index manifest. */
+export interface IndexedImage extends SociIndexParts, PrefetchLists {
+  readonly prefetchLists: PrefetchLists["prefetchLists"];
+  /** What the image's config says. */
+  readonly platform: Platform;
+  /** In the order of the image's layers. */
+  readonly layers: readonly CreatedLayer[];
+}
+
+/** Puts the ztocs of an image's layers into the store, which holds them; none is no failure. */
+export async function indexImage(
+  image: ResolvedImage,
+  options: CreateIndexOptions,
+): Promise<IndexedImage> {
+  const spanSizeBytes = options.spanSizeBytes ?? DEFAULT_SPAN_SIZE_BYTES;
   const { platform, layers: sourceLayers } = await image.config(options);
   const outcomes = await indexLayers(sourceLayers, options);
   const layers = sourceLayers.map((layer) => createdLayer(layer, outcomes.get(keyOf(layer))));
@@ -78,33 +120,30 @@ export async function createIndex(options: CreateIndexOptions): Promise<CreatedI
     const { digest, sizeBytes } = outcome;
     return [{ digest, sizeBytes, layer: layer.descriptor, spanSizeBytes }];
   });
-  if (ztocs.length === 0) throw nothingIndexed(source, layers);
+  const lists = await makePrefetchLists(options.store, ztocs, options.prefetchFiles ?? []);
+  return { platform, layers, ztocs, ...lists };
+}
 
-  const { descriptor, bytes } = encodeSociIndexV1({ subject: image.manifestDescriptor, ztocs });
-  options.signal?.throwIfAborted();
-  await store.writeBlob(bytes);
-  await store.addIndex({
+/** The catalogue's record of an index that was just made. */
+export function indexRecord(
+  descriptor: Descriptor,
+  parts: SociIndexParts,
+  image: Pick<IndexRecord, "manifestDigest" | "reference" | "platform">,
+): IndexRecord {
+  return {
+    ...image,
     digest: descriptor.digest,
-    manifestDigest: image.manifestDescriptor.digest,
-    reference: source.reference,
-    platform,
-    artifactType: MEDIA_TYPE_SOCI_INDEX_V1,
-    sizeBytes: bytes.length,
+    artifactType: descriptor.artifactType ?? MEDIA_TYPE_SOCI_INDEX_V1,
+    sizeBytes: descriptor.size,
     createdAt: new Date(),
-    ztocs: ztocs.map(({ digest, sizeBytes, layer }) => ({
+    ztocs: parts.ztocs.map(({ digest, sizeBytes, layer, spanSizeBytes }) => ({
       digest,
       sizeBytes,
       layerDigest: layer.digest,
       layerMediaType: layer.mediaType,
       spanSizeBytes,
     })),
-  });
-  return {
-    reference: source.reference,
-    indexDescriptor: descriptor,
-    manifestDigest: image.manifestDescriptor.digest,
-    platform,
-    layers,
+    prefetchLists: parts.prefetchLists,
   };
 }
 
@@ -166,10 +205,11 @@ function createdLayer(
   return { ...common, ztoc, reused: outcome.kind === "reused" };
 }
 
-function nothingIndexed(source: ImageSource, layers: readonly CreatedLayer[]): AppError {
+/** The error for an image of which no layer got a ztoc; it says why for each. */
+export function nothingIndexed(reference: string, layers: readonly CreatedLayer[]): AppError {
   const reasons = layers.map((layer) => `${layer.digest}: ${layer.skipped}`).join("; ");
   return new AppError(
     "failed_precondition",
-    `Cannot create an index of ${source.reference}: no ztocs created, all layers were skipped (${reasons})`,
+    `Cannot create an index of ${reference}: no ztocs created, all layers were skipped (${reasons})`,
   );
 }

@@ -49,8 +49,7 @@ function putIndex(
   layers: readonly Descriptor[],
   spanSizeBytes = 65_536,
 ): Digest {
-  const { bytes, descriptor } = encodeSociIndexV1({
-    subject: image.manifestDescriptor,
+  const { bytes, descriptor } = encodeSociIndexV1(image.manifestDescriptor, {
     ztocs: layers.map((layer) => ({
       digest: sha256(Buffer.from("z")),
       sizeBytes: 1,

@@ -1,74 +1,59 @@
 import assert from "node:assert/strict";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
-import { gunzipSync } from "node:zlib";
 import { sha256 } from "@soci-ts/core";
-import { parseManifest } from "@soci-ts/oci";
+import { MEDIA_TYPE_OCI_INDEX } from "@soci-ts/oci";
+import { convertImage } from "./convert-image.ts";
 import { createIndex } from "./create-index.ts";
 import { ociLayoutImageSource } from "./oci-layout-source.ts";
+import { ociLayoutImageTarget } from "./oci-layout-target.ts";
 import { openBench } from "./testing/fixtures.ts";
+import {
+  goldenCases,
+  goldenLayers,
+  goldenText,
+  writeGoldenLayout,
+} from "./testing/golden-layout.ts";
 
-const CASES = fileURLToPath(new URL("../testdata/golden/", import.meta.url));
-const LAYERS = fileURLToPath(new URL("../../layer-index/testdata/golden/", import.meta.url));
+const SIZES = { spanSizeBytes: 65_536, minLayerSizeBytes: 0 };
+const layers = await goldenLayers();
 
-/** The layers' blobs by digest: the files, and what those hold that are gzip of gzip or of a layer that is no gzip. */
-async function readLayers(): Promise<ReadonlyMap<string, Uint8Array>> {
-  const names = (await readdir(LAYERS)).filter((name) => name.endsWith(".gz"));
-  const files = await Promise.all(names.map((name) => readFile(join(LAYERS, name))));
-  const blobs = [...files, ...files.map((file) => gunzipSync(file))];
-  return new Map(blobs.map((blob) => [sha256(blob), blob]));
-}
-
-async function writeCase(
-  name: string,
-  layers: ReadonlyMap<string, Uint8Array>,
-  layout: string,
-): Promise<void> {
-  await mkdir(join(layout, "blobs", "sha256"), { recursive: true });
-  const put = async (blob: Uint8Array): Promise<void> =>
-    writeFile(join(layout, "blobs", sha256(blob).replace(":", "/")), blob);
-  const manifest = await readFile(join(CASES, name, "manifest.json"));
-  const document = parseManifest(manifest);
-  assert.ok(document.kind === "manifest");
-  for (const { digest } of document.manifest.layers) {
-    const blob = layers.get(digest);
-    assert.ok(blob, `layer ${digest} is not among the vectors of layer-index`);
-    await put(blob);
-  }
-  await put(manifest);
-  await put(await readFile(join(CASES, name, "config.json")));
-  const { mediaType } = document;
-  const entry = { mediaType, digest: sha256(manifest), size: manifest.length };
-  await writeFile(join(layout, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
-  await writeFile(
-    join(layout, "index.json"),
-    JSON.stringify({ schemaVersion: 2, manifests: [entry] }),
-  );
-}
-
-const layers = await readLayers();
-const cases = (await readdir(CASES, { withFileTypes: true })).filter((entry) =>
-  entry.isDirectory(),
-);
-
-describe("createIndex(), against the reference tool", () => {
-  for (const { name } of cases) {
-    it(`gives the same index and ztocs for ${name}`, async () => {
+describe("createIndex() and convertImage(), against the reference tool", async () => {
+  for (const name of await goldenCases()) {
+    it(`give the same bytes for ${name}`, async () => {
       await using bench = await openBench();
+      const { store } = bench;
       const layout = join(bench.directory, "layout");
-      await writeCase(name, layers, layout);
-      const created = await createIndex({
-        source: ociLayoutImageSource(layout),
-        store: bench.store,
-        spanSizeBytes: 65_536,
-        minLayerSizeBytes: 0,
-      });
-      const expected = await readFile(join(CASES, name, "soci-index.json"), "utf8");
-      const actual = await bench.store.readBlob(created.indexDescriptor.digest);
+      await writeGoldenLayout(name, layers, layout);
+      const source = ociLayoutImageSource(layout);
+      const created = await createIndex({ source, store, ...SIZES });
+      const actual = await store.readBlob(created.indexDescriptor.digest);
       // The manifest holds the ztocs' digests, so equal text means equal ztocs.
-      assert.equal(Buffer.from(actual).toString(), expected);
+      assert.equal(Buffer.from(actual).toString(), await goldenText(name, "soci-index.json"));
+
+      const out = join(bench.directory, "converted");
+      const target = await ociLayoutImageTarget(out);
+      await convertImage({ source, target, store, ...SIZES });
+      const imageIndex = await goldenText(name, "v2-image-index.json");
+      const { digest, length } = {
+        digest: sha256(Buffer.from(imageIndex)),
+        length: imageIndex.length,
+      };
+      assert.equal(
+        await readFile(join(out, "index.json"), "utf8"),
+        `{"schemaVersion":2,"mediaType":"${MEDIA_TYPE_OCI_INDEX}","manifests":[{"mediaType":"${MEDIA_TYPE_OCI_INDEX}","digest":"${digest}","size":${length}}]}`,
+      );
+      const documents = [
+        imageIndex,
+        await goldenText(name, "v2-manifest.json"),
+        await goldenText(name, "v2-soci-index.json"),
+        await goldenText(name, "config.json"),
+        "{}",
+      ].map((text) => sha256(Buffer.from(text)));
+      const parts = created.layers.flatMap(({ digest, ztoc }) => [digest, ztoc?.digest ?? digest]);
+      const expected = [...new Set([...documents, ...parts])].map((digest) => digest.slice(7));
+      assert.deepEqual((await readdir(join(out, "blobs/sha256"))).sort(), expected.sort());
     });
   }
 });

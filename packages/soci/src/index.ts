@@ -1,4 +1,12 @@
 export {
+  type ConvertedImage,
+  type ConvertedPlatform,
+  type ConvertImageOptions,
+  convertImage,
+} from "./convert-image.ts";
+export type { WantedPlatforms } from "./convert-platforms.ts";
+export type { CopyCounts, CopyProgress } from "./copy-image.ts";
+export {
   type CreatedIndex,
   type CreatedLayer,
   type CreateIndexOptions,
@@ -16,12 +24,22 @@ export {
   type IndexSearch,
 } from "./find-index.ts";
 export type {
+  DocumentReader,
   ImageBlob,
   ImageLayersConfig,
   ImageSource,
   ResolvedImage,
+  RootDocument,
   SourceLayer,
 } from "./image-source.ts";
+export {
+  type BlobOutcome,
+  type ImageTarget,
+  type ImageWriter,
+  type PutBlobOptions,
+  registryImageTarget,
+} from "./image-target.ts";
+export { type ImageTree, isImageTree } from "./image-tree.ts";
 export type { LayerOutcome } from "./index-layer.ts";
 export type { ConsideredIndex, IndexOrigin } from "./index-places.ts";
 export {
@@ -29,6 +47,9 @@ export {
   ociLayoutImageSource,
   parseOciLayoutName,
 } from "./oci-layout-source.ts";
+export { ociLayoutImageTarget } from "./oci-layout-target.ts";
+export type { PrefetchLists } from "./prefetch-files.ts";
+export { parsePrefetchList, type SpanRange } from "./prefetch-list.ts";
 export {
   type IndexPusher,
   type PushedIndex,
@@ -37,5 +58,10 @@ export {
   pushIndex,
 } from "./push-index.ts";
 export { type ImageReader, registryImageSource } from "./registry-source.ts";
-export { parseSociIndex, type SociIndex, type ZtocEntry } from "./soci-index.ts";
+export {
+  type PrefetchListEntry,
+  parseSociIndex,
+  type SociIndex,
+  type ZtocEntry,
+} from "./soci-index.ts";
 export { matchTrust, type TrustPolicy, type TrustRule } from "./trust-policy.ts";

@@ -8,3 +8,11 @@ export const MAX_INDEX_CANDIDATES = 16;
 export const INDEXES_AT_ONCE = 4;
 /** Ztocs of one image that are fetched at a time. */
 export const ZTOCS_AT_ONCE = 4;
+/** Blobs of one image that are copied at a time: each is a stream, and the slower end decides. */
+export const BLOBS_AT_ONCE = 3;
+/** Largest prefetch list, in bytes: some 20,000 ranges. */
+export const MAX_PREFETCH_LIST_BYTES: number = 1024 * 1024;
+/** Most ranges of a prefetch list. */
+export const MAX_PREFETCH_RANGES = 16_384;
+/** Highest span number: the format has it as an int32. */
+export const MAX_SPAN_NUMBER = 2_147_483_647;

@@ -9,16 +9,13 @@ import {
   MEDIA_TYPE_OCI_INDEX,
   parseManifest,
 } from "@soci-ts/oci";
-import {
-  type DocumentReader,
-  type ImageSource,
-  type RootDocument,
-  resolveImage,
-} from "./image-source.ts";
+import { type DocumentReader, type RootDocument, resolveImage } from "./image-source.ts";
+import type { ImageTree } from "./image-tree.ts";
 import { LayoutBlob, readBounded, readVerified } from "./layout-files.ts";
 import { wrapped } from "./wrapped.ts";
 
-const REF_NAME = "org.opencontainers.image.ref.name";
+/** On an entry of `index.json`: the image's tag (image-spec v1.1.1, annotations.md). */
+export const REF_NAME = "org.opencontainers.image.ref.name";
 
 /** Where an OCI layout lies and which of its images is meant. */
 export interface OciLayoutName {
@@ -49,7 +46,7 @@ export function parseOciLayoutName(text: string): OciLayoutName | undefined {
  * An image in an OCI layout directory (image-spec v1.1.1, image-layout.md). Files are named by digests, opened only if
  * they are regular files and not links, and what is read whole is verified.
  */
-export function ociLayoutImageSource(directory: string, tag?: string): ImageSource {
+export function ociLayoutImageSource(directory: string, tag?: string): ImageTree {
   const root = resolvePath(directory);
   const reference = tag === undefined ? `oci:${root}` : `oci:${root}:${tag}`;
   const reader: DocumentReader = {
@@ -58,15 +55,19 @@ export function ociLayoutImageSource(directory: string, tag?: string): ImageSour
     readConfig: (descriptor, options) =>
       readVerified(root, descriptor, { ...options, maxBytes: IMAGE_CONFIG_LIMIT_BYTES }),
   };
+  const name = { directory: root, ...(tag === undefined ? {} : { tag }) };
+  const readWholeRoot: ImageTree["readRoot"] = async (options) => {
+    const start = await readRoot(name, options);
+    const bytes = start.bytes ?? (await reader.readManifest(start.descriptor, options));
+    return { ...start, bytes };
+  };
   return {
+    ...reader,
     reference,
+    readRoot: readWholeRoot,
     async resolve(platform, options) {
-      const start = await readRoot(
-        { directory: root, ...(tag === undefined ? {} : { tag }) },
-        options,
-      );
-      const bytes = start.bytes ?? (await reader.readManifest(start.descriptor, options));
-      return resolveImage({ ...start, bytes }, reader, { ...options, platform, reference });
+      const start = await readWholeRoot(options);
+      return resolveImage(start, reader, { ...options, platform, reference });
     },
     openBlob: (descriptor) => new LayoutBlob(root, descriptor),
   };
@@ -120,7 +121,8 @@ function list(tags: readonly string[]): string {
     .join(", ")}`;
 }
 
-async function checkLayoutVersion(directory: string, options?: IoOptions): Promise<void> {
+/** @throws AppError `not_found` if the directory is no OCI layout; `unimplemented` if of another version. */
+export async function checkLayoutVersion(directory: string, options?: IoOptions): Promise<void> {
   const path = join(directory, "oci-layout");
   const text = Buffer.from(await readBounded(path, { ...options, maxBytes: 4096 })).toString();
   let version: unknown;

@@ -10,9 +10,9 @@ import {
 } from "@soci-ts/oci";
 import type { BlobContent, RegistryClient } from "@soci-ts/registry-client";
 import type { Store } from "@soci-ts/store";
-import { MAX_ZTOC_BYTES } from "./limits.ts";
 import { type ImageReader, registryImageSource } from "./registry-source.ts";
 import { emptyConfigDescriptor, parseSociIndex, sociVersion } from "./soci-index.ts";
+import { storedBlob } from "./stored-blob.ts";
 
 const UPLOADS_AT_ONCE = 2;
 
@@ -82,7 +82,7 @@ export async function pushIndex(options: PushIndexOptions): Promise<PushedIndex>
     options.onProgress?.({ descriptor, sent });
   };
   await send(emptyConfigDescriptor(), EMPTY_CONFIG);
-  const distinct = new Map(index.ztocs.map(({ descriptor }) => [descriptor.digest, descriptor]));
+  const distinct = new Map(index.manifest.layers.map((layer) => [layer.digest, layer]));
   const permits = new Semaphore(UPLOADS_AT_ONCE);
   await Promise.all(
     [...distinct.values()].map((descriptor) =>
@@ -102,13 +102,6 @@ export async function pushIndex(options: PushIndexOptions): Promise<PushedIndex>
     found: subjectHandled ? "referrers" : "tag",
     blobsSent,
     bytesSent,
-  };
-}
-
-/** A ztoc is read whole before any of it is sent, so that a damaged file is noticed here and not by the registry. */
-function storedBlob(store: Store, digest: Digest): () => AsyncGenerator<Uint8Array> {
-  return async function* read() {
-    yield await store.readBlob(digest, { maxBytes: MAX_ZTOC_BYTES });
   };
 }
 

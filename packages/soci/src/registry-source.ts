@@ -6,13 +6,14 @@ import {
   type RepositoryName,
 } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
-import { type DocumentReader, type ImageSource, resolveImage } from "./image-source.ts";
+import { type DocumentReader, resolveImage } from "./image-source.ts";
+import type { ImageTree } from "./image-tree.ts";
 
 /** What reading an image needs of a registry client. */
 export type ImageReader = Pick<RegistryClient, "fetchManifest" | "fetchBlob" | "openBlob">;
 
 /** An image in a registry. The client stays the caller's to close. */
-export function registryImageSource(client: ImageReader, reference: Reference): ImageSource {
+export function registryImageSource(client: ImageReader, reference: Reference): ImageTree {
   const repository: RepositoryName = {
     registry: reference.registry,
     repository: reference.repository,
@@ -33,10 +34,14 @@ export function registryImageSource(client: ImageReader, reference: Reference): 
     },
   };
   const name = formatReference(reference);
+  const readRoot: ImageTree["readRoot"] = (options) => client.fetchManifest(reference, options);
   return {
+    ...reader,
     reference: name,
+    repository,
+    readRoot,
     async resolve(platform, options) {
-      const root = await client.fetchManifest(reference, options);
+      const root = await readRoot(options);
       return resolveImage(root, reader, { ...options, platform, reference: name });
     },
     openBlob: (descriptor: Descriptor) => client.openBlob(repository, descriptor),

@@ -24,12 +24,9 @@ const SUBJECT = {
 };
 
 function encode(): Uint8Array {
-  return encodeSociIndexV1({
-    subject: {
-      ...SUBJECT,
-      annotations: { left: "out" },
-      platform: { os: "linux", architecture: "arm64" },
-    },
+  const platform = { os: "linux", architecture: "arm64" };
+  const subject = { ...SUBJECT, annotations: { left: "out" }, platform };
+  return encodeSociIndexV1(subject, {
     ztocs: [
       {
         digest: ZTOC,

@@ -13,6 +13,7 @@ import {
   MEDIA_TYPE_OCI_MANIFEST,
   MEDIA_TYPE_SOCI_INDEX_V1,
   MEDIA_TYPE_SOCI_INDEX_V2,
+  MEDIA_TYPE_SOCI_PREFETCH,
   MEDIA_TYPE_ZTOC,
   parseManifest,
 } from "@soci-ts/oci";
@@ -33,18 +34,29 @@ export interface SociIndex {
   readonly manifest: Manifest;
   /** In the order of the image's layers; layers without a ztoc are simply absent. */
   readonly ztocs: readonly ZtocEntry[];
+  /** Lists of spans to fetch early, at most one for a layer. */
+  readonly prefetchLists: readonly PrefetchListEntry[];
 }
 
-/** What an index manifest of version 1 is made of. */
+/** What an index manifest is made of. */
 export interface SociIndexParts {
-  /** The platform's image manifest, never the multi-platform index. */
-  readonly subject: Descriptor;
+  /** In the order of the image's layers. */
   readonly ztocs: readonly {
     readonly digest: Digest;
     readonly sizeBytes: number;
     readonly layer: Descriptor;
     readonly spanSizeBytes: number;
   }[];
+  /** The lists of spans to fetch early, in the order of the image's layers. */
+  readonly prefetchLists?: readonly PrefetchListEntry[] | undefined;
+}
+
+/** A prefetch list as an index manifest lists it. */
+export interface PrefetchListEntry {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  /** The image layer whose spans it names. */
+  readonly layerDigest: Digest;
 }
 
 /** An index manifest's exact bytes and the descriptor that names them. */
@@ -56,39 +68,58 @@ export interface EncodedSociIndex {
 /**
  * The manifest of a SOCI index v1, in the bytes that Go's marshaller would give: readers re-marshal it and refuse other
  * bytes.
+ * @param subject - the platform's image manifest, never the multi-platform index.
  */
-export function encodeSociIndexV1(parts: SociIndexParts): EncodedSociIndex {
-  const { mediaType, digest, size } = parts.subject;
+export function encodeSociIndexV1(subject: Descriptor, parts: SociIndexParts): EncodedSociIndex {
+  return encodeSociIndex(MEDIA_TYPE_SOCI_INDEX_V1, parts, subject);
+}
+
+/** The manifest of a SOCI index v2, likewise. It does not say whose it is: the image's manifest names it. */
+export function encodeSociIndexV2(parts: SociIndexParts): EncodedSociIndex {
+  return encodeSociIndex(MEDIA_TYPE_SOCI_INDEX_V2, parts);
+}
+
+function encodeSociIndex(
+  artifactType: string,
+  parts: SociIndexParts,
+  subject?: Descriptor,
+): EncodedSociIndex {
   const bytes = encodeManifest({
     schemaVersion: 2,
     mediaType: MEDIA_TYPE_OCI_MANIFEST,
-    config: { ...emptyConfigDescriptor(), mediaType: MEDIA_TYPE_SOCI_INDEX_V1 },
-    layers: parts.ztocs.map((ztoc) => ({
-      mediaType: MEDIA_TYPE_ZTOC,
-      digest: ztoc.digest,
-      size: ztoc.sizeBytes,
-      annotations: {
-        [ANNOTATION_LAYER_DIGEST]: ztoc.layer.digest,
-        [ANNOTATION_LAYER_MEDIA_TYPE]: ztoc.layer.mediaType,
-        [ANNOTATION_SPAN_SIZE]: String(ztoc.spanSizeBytes),
-      },
-    })),
-    subject: { mediaType, digest, size },
+    config: { ...emptyConfigDescriptor(), mediaType: artifactType },
+    layers: [
+      ...parts.ztocs.map((ztoc) => ({
+        mediaType: MEDIA_TYPE_ZTOC,
+        digest: ztoc.digest,
+        size: ztoc.sizeBytes,
+        annotations: {
+          [ANNOTATION_LAYER_DIGEST]: ztoc.layer.digest,
+          [ANNOTATION_LAYER_MEDIA_TYPE]: ztoc.layer.mediaType,
+          [ANNOTATION_SPAN_SIZE]: String(ztoc.spanSizeBytes),
+        },
+      })),
+      ...(parts.prefetchLists ?? []).map(({ digest, sizeBytes, layerDigest }) => ({
+        mediaType: MEDIA_TYPE_SOCI_PREFETCH,
+        digest,
+        size: sizeBytes,
+        annotations: { [ANNOTATION_LAYER_DIGEST]: layerDigest },
+      })),
+    ],
+    subject: subject && {
+      mediaType: subject.mediaType,
+      digest: subject.digest,
+      size: subject.size,
+    },
     annotations: { [ANNOTATION_BUILD_TOOL]: DEFAULT_BUILD_TOOL },
   });
-  return {
-    bytes,
-    descriptor: {
-      mediaType: MEDIA_TYPE_OCI_MANIFEST,
-      digest: sha256(bytes),
-      size: bytes.length,
-      artifactType: MEDIA_TYPE_SOCI_INDEX_V1,
-    },
-  };
+  const descriptor = { digest: sha256(bytes), size: bytes.length, artifactType };
+  return { bytes, descriptor: { mediaType: MEDIA_TYPE_OCI_MANIFEST, ...descriptor } };
 }
 
 /**
- * Reads the manifest of a SOCI index, of either version. Layers that are not ztocs (prefetch lists, kinds to come) are passed over.
+ * Reads the manifest of a SOCI index, of either version. Layers of kinds to come are passed over, and so are prefetch lists that do
+ * not say whose they are: nothing depends on them.
  * @throws FormatError if the bytes are not a manifest, not a SOCI index, or a ztoc entry lacks what names its layer.
  */
 export function parseSociIndex(bytes: Uint8Array): SociIndex {
@@ -106,7 +137,7 @@ export function parseSociIndex(bytes: Uint8Array): SociIndex {
     );
   }
   const ztocs = manifest.layers.filter((layer) => layer.mediaType === MEDIA_TYPE_ZTOC);
-  return { version, manifest, ztocs: ztocs.map(ztocEntry) };
+  return { version, manifest, ztocs: ztocs.map(ztocEntry), prefetchLists: prefetchLists(manifest) };
 }
 
 /** Says which version a config's media type or an artifact type stands for; `undefined` if it is no SOCI index. */
@@ -123,6 +154,18 @@ export function emptyConfigDescriptor(): Descriptor {
     digest: EMPTY_CONFIG_DIGEST,
     size: EMPTY_CONFIG.length,
   };
+}
+
+function prefetchLists(manifest: Manifest): PrefetchListEntry[] {
+  const lists = new Map<Digest, PrefetchListEntry>();
+  for (const { mediaType, digest, size, annotations } of manifest.layers) {
+    const layerDigest = annotations?.[ANNOTATION_LAYER_DIGEST];
+    if (mediaType !== MEDIA_TYPE_SOCI_PREFETCH || layerDigest === undefined) continue;
+    // The first one counts, as with the reference.
+    if (!isDigest(layerDigest) || lists.has(layerDigest)) continue;
+    lists.set(layerDigest, { digest, sizeBytes: size, layerDigest });
+  }
+  return [...lists.values()];
 }
 
 function ztocEntry(descriptor: Descriptor): ZtocEntry {

@@ -1,5 +1,5 @@
 import { type Digest, parseDigest } from "@soci-ts/core";
-import type { Platform } from "@soci-ts/oci";
+import { MEDIA_TYPE_SOCI_PREFETCH, type Platform } from "@soci-ts/oci";
 import type { Database, SqlValue } from "@soci-ts/sqlite";
 import type { IndexFilter, IndexRecord, ZtocRecord } from "./types.ts";
 
@@ -20,6 +20,12 @@ interface ZtocRow {
   readonly layer_media_type: string;
   readonly span_size_bytes: number;
 }
+
+/**
+ * Prefetch lists are rows among the ztocs, told apart by what stands for the layer's media type: earlier versions keep and delete their blobs
+ * with the index, too, and need no migration to be turned back from.
+ */
+const IS_PREFETCH = `z.layer_media_type = '${MEDIA_TYPE_SOCI_PREFETCH}'`;
 
 const ZTOC_COLUMNS =
   "z.digest, z.size_bytes, z.layer_digest, z.layer_media_type, z.span_size_bytes";
@@ -55,7 +61,12 @@ export class Catalogue {
     const insertZtoc = this.#database.prepare(
       "INSERT INTO index_ztoc VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
-    for (const [position, ztoc] of index.ztocs.entries()) {
+    const lists = (index.prefetchLists ?? []).map((list) => ({
+      ...list,
+      layerMediaType: MEDIA_TYPE_SOCI_PREFETCH,
+      spanSizeBytes: 0,
+    }));
+    for (const [position, ztoc] of [...index.ztocs, ...lists].entries()) {
       const { sizeBytes, layerDigest, layerMediaType, spanSizeBytes } = ztoc;
       insertZtoc.run(
         digest,
@@ -95,17 +106,17 @@ export class Catalogue {
   }
 
   ztocs(): ZtocRecord[] {
-    return this.#ztocs("index_ztoc z GROUP BY z.digest ORDER BY z.digest");
+    return this.#ztocs(`index_ztoc z WHERE NOT ${IS_PREFETCH} GROUP BY z.digest ORDER BY z.digest`);
   }
 
   ztoc(digest: Digest): ZtocRecord | undefined {
-    return this.#ztocs("index_ztoc z WHERE z.digest = ? LIMIT 1", digest)[0];
+    return this.#ztocs(`index_ztoc z WHERE z.digest = ? AND NOT ${IS_PREFETCH} LIMIT 1`, digest)[0];
   }
 
   findZtoc(layerDigest: Digest, spanSizeBytes: number): ZtocRecord | undefined {
     return this.#ztocs(
       `index_ztoc z JOIN soci_index i ON i.digest = z.index_digest
-       WHERE z.layer_digest = ? AND z.span_size_bytes = ?
+       WHERE z.layer_digest = ? AND z.span_size_bytes = ? AND NOT ${IS_PREFETCH}
        ORDER BY i.created_at_ms DESC, z.digest LIMIT 1`,
       layerDigest,
       spanSizeBytes,
@@ -131,6 +142,16 @@ export class Catalogue {
   }
 
   #indexOf(row: IndexRow): IndexRecord {
+    const parts = (which: string): ZtocRecord[] =>
+      this.#ztocs(
+        `index_ztoc z WHERE z.index_digest = ? AND ${which} ORDER BY z.position`,
+        row.digest,
+      );
+    const lists = parts(IS_PREFETCH).map(({ digest, sizeBytes, layerDigest }) => ({
+      digest,
+      sizeBytes,
+      layerDigest,
+    }));
     return {
       digest: parseDigest(row.digest),
       manifestDigest: parseDigest(row.manifest_digest),
@@ -139,7 +160,8 @@ export class Catalogue {
       artifactType: row.artifact_type,
       sizeBytes: row.size_bytes,
       createdAt: new Date(row.created_at_ms),
-      ztocs: this.#ztocs("index_ztoc z WHERE z.index_digest = ? ORDER BY z.position", row.digest),
+      ztocs: parts(`NOT ${IS_PREFETCH}`),
+      ...(lists.length > 0 && { prefetchLists: lists }),
     };
   }
 

@@ -4,6 +4,7 @@ export type {
   BlobRecord,
   IndexFilter,
   IndexRecord,
+  PrefetchListRecord,
   ReadBlobOptions,
   Store,
   StoreDirectory,

@@ -200,7 +200,8 @@ class DiskStore implements Store {
 }
 
 function blobsOf(index: IndexRecord): Digest[] {
-  return [...new Set([index.digest, ...index.ztocs.map(({ digest }) => digest)])];
+  const parts = [...index.ztocs, ...(index.prefetchLists ?? [])];
+  return [...new Set([index.digest, ...parts.map(({ digest }) => digest)])];
 }
 
 function unlinkIfThere(path: string): void {

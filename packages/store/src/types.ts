@@ -29,6 +29,16 @@ export interface IndexRecord {
   readonly createdAt: Date;
   /** In the order of the index manifest. */
   readonly ztocs: readonly ZtocRecord[];
+  /** Likewise; absent if there are none. */
+  readonly prefetchLists?: readonly PrefetchListRecord[] | undefined;
+}
+
+/** A list of spans to fetch early, as an index names it. */
+export interface PrefetchListRecord {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  /** The layer's blob, whose spans it lists. */
+  readonly layerDigest: Digest;
 }
 
 /** What names a blob. */

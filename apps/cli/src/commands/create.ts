@@ -6,15 +6,17 @@ import {
   createIndex,
   type LayerOutcome,
   type LayerProgress,
+  type PrefetchLists,
 } from "@soci-ts/soci";
 import { formatBytes, type Report, renderFacts, renderTable } from "../output.ts";
 import type { Progress, Task } from "../progress.ts";
 import type { Session } from "../wire.ts";
+import { notFoundFacts, type PrefetchOptions, readPrefetchFiles } from "./prefetch-files.ts";
 import { pushImageIndex, pushJson, pushText } from "./push.ts";
 import { registryReference } from "./registry-reference.ts";
 
 /** Options of `soci create`. */
-export interface CreateOptions {
+export interface CreateOptions extends PrefetchOptions {
   readonly spanSize: number;
   readonly minLayerSize: number;
   readonly platform?: string;
@@ -29,12 +31,14 @@ export async function create(
 ): Promise<Report> {
   if (options.push === true) registryReference("push to", name);
   const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
+  const prefetchFiles = await readPrefetchFiles(options);
   const store = await session.store();
   const source = await session.source(name);
   const created = await createIndex({
     source,
     store,
     platform,
+    prefetchFiles,
     spanSizeBytes: options.spanSize,
     minLayerSizeBytes: options.minLayerSize,
     onProgress: layerProgress(session.progress),
@@ -51,7 +55,7 @@ export async function create(
 }
 
 /** Turns what {@link createIndex} tells into bars or lines. */
-function layerProgress(progress: Progress): (event: LayerProgress) => void {
+export function layerProgress(progress: Progress): (event: LayerProgress) => void {
   const tasks = new Map<string, Task>();
   return ({ layer, compressedBytes, outcome }) => {
     const task = tasks.get(layer.digest) ?? progress.start(taskName(layer), layer.size);
@@ -76,6 +80,8 @@ function report(created: CreatedIndex): Report {
     ["image", created.reference],
     ["manifest", created.manifestDigest],
     ["platform", formatPlatform(created.platform)],
+    ...prefetchFacts(created.prefetchLists),
+    ...notFoundFacts(created.filesNotFound),
   ]);
   const layers = renderTable(
     ["LAYER", "SIZE", "ZTOC", "SIZE"],
@@ -97,10 +103,24 @@ function createdJson(created: CreatedIndex): Record<string, unknown> {
     manifest: created.manifestDigest,
     platform: formatPlatform(created.platform),
     layers: created.layers.map(layerJson),
+    ...prefetchJson(created),
   };
 }
 
-function layerJson(layer: CreatedLayer): Record<string, unknown> {
+/** The prefetch lists that were made, for people. */
+export function prefetchFacts(lists: CreatedIndex["prefetchLists"]): [string, string][] {
+  return lists.map(({ digest, layerDigest }) => ["prefetch", `${digest}, of layer ${layerDigest}`]);
+}
+
+/** The prefetch lists that were made, for `--json`. */
+export function prefetchJson(made: PrefetchLists): Record<string, unknown> {
+  const { prefetchLists, filesNotFound } = made;
+  const lists = prefetchLists.map(({ digest, layerDigest }) => ({ digest, layer: layerDigest }));
+  return { prefetchLists: lists, prefetchFilesNotFound: filesNotFound };
+}
+
+/** What became of a layer, for `--json`. */
+export function layerJson(layer: CreatedLayer): Record<string, unknown> {
   const { digest, diffId, sizeBytes, ztoc, reused, skipped } = layer;
   if (ztoc === undefined) return { digest, diffId, sizeBytes, skipped };
   return { digest, diffId, sizeBytes, ztoc: ztoc.digest, ztocSizeBytes: ztoc.size, reused };

@@ -1,7 +1,10 @@
 import { AppError, bytesSource, concatBytes, type Digest, sha256 } from "@soci-ts/core";
 import { type Descriptor, parseManifest, type Reference, type RepositoryName } from "@soci-ts/oci";
 import type { IndexReader } from "../find-index.ts";
+import type { ImageWriter } from "../image-target.ts";
 import type { IndexPusher } from "../push-index.ts";
+
+type Client = IndexPusher & IndexReader & ImageWriter;
 
 /** One repository of a registry in memory: enough of the client for this package, with switches for faults. */
 export class MemoryRegistry {
@@ -11,13 +14,13 @@ export class MemoryRegistry {
   /** What was written, in order: `blob DIGEST`, `manifest DIGEST`. */
   readonly writes: string[] = [];
   /** Thrown by the named method instead of an answer. */
-  readonly faults: Map<keyof (IndexPusher & IndexReader), Error> = new Map();
+  readonly faults: Map<keyof Client, Error> = new Map();
   /** What `listReferrers` says, whatever there is; in this order. */
   referrers: Descriptor[] | undefined;
   subjectHandled = true;
 
   /** The client's side. */
-  readonly client: IndexPusher & IndexReader = {
+  readonly client: Client = {
     fetchManifest: async (reference) => this.#fetchManifest(reference),
     fetchBlob: async (_repository, descriptor) => {
       this.#fail("fetchBlob");
@@ -41,6 +44,11 @@ export class MemoryRegistry {
         subjectHandled: this.subjectHandled,
       };
     },
+    pushManifest: async ({ tag }, mediaType, bytes) => {
+      this.#fail("pushManifest");
+      this.writes.push(`manifest ${tag ?? sha256(bytes)}`);
+      return { descriptor: this.putManifest(bytes, mediaType, tag), subjectHandled: false };
+    },
     listReferrers: async (repository, digest, options) =>
       this.#listReferrers(repository, digest, options?.artifactType),
   };
@@ -60,7 +68,7 @@ export class MemoryRegistry {
     return digest;
   }
 
-  #fail(method: keyof (IndexPusher & IndexReader)): void {
+  #fail(method: keyof Client): void {
     const fault = this.faults.get(method);
     if (fault !== undefined) throw fault;
   }
