@@ -1,4 +1,4 @@
-import { AppError, type Digest, type IoOptions } from "@soci-ts/core";
+import { AppError, type Digest, type IoOptions, type Logger } from "@soci-ts/core";
 import { type BuildLayerIndexOptions, DEFAULT_SPAN_SIZE_BYTES } from "@soci-ts/layer-index";
 import {
   type Descriptor,
@@ -8,7 +8,9 @@ import {
 } from "@soci-ts/oci";
 import type { Store } from "@soci-ts/store";
 import type { ImageSource, SourceLayer } from "./image-source.ts";
-import { indexLayer, type LayerOutcome } from "./index-layer.ts";
+import type { LayerOutcome } from "./index-layer.ts";
+import { indexLayers, layerKey } from "./index-layers.ts";
+import { type ReuseOptions, registryZtocs } from "./known-ztoc.ts";
 import { encodeSociIndexV1 } from "./soci-index.ts";
 
 /** Layers smaller than this are quicker to load whole: the value that other builders use too. */
@@ -34,6 +36,13 @@ export interface CreateIndexOptions extends IoOptions {
   /** Compared with the compressed size; 0 takes all layers. Default {@link DEFAULT_MIN_LAYER_SIZE_BYTES}. */
   readonly minLayerSizeBytes?: number | undefined;
   readonly engine?: BuildLayerIndexOptions["engine"];
+  /** Layers that are worked on at a time; each has two threads. Default: as many as there are processors, at most 4. */
+  readonly jobs?: number | undefined;
+  /** Read every layer, whatever ztocs there are. Default false. */
+  readonly force?: boolean | undefined;
+  /** Where to look for ztocs that others made of this image, and whom to believe. Default: nowhere. */
+  readonly reuse?: ReuseOptions | undefined;
+  readonly logger?: Logger | undefined;
   readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
 }
 
@@ -44,7 +53,7 @@ export interface CreatedLayer {
   readonly sizeBytes: number;
   /** Absent if the layer was skipped. */
   readonly ztoc?: Descriptor;
-  /** True if the ztoc was in the store already. */
+  /** True if the layer was not read: the ztoc was in the store, another process made it, or it was in the registry. */
   readonly reused?: boolean;
   /** Why there is no ztoc. */
   readonly skipped?: string;
@@ -61,22 +70,32 @@ export interface CreatedIndex {
 }
 
 /**
- * Builds the SOCI index v1 of one platform of an image and keeps it in the store. Each layer is read once, as a stream; the
- * image itself is only read. Equal input gives equal bytes. When it is aborted or killed, the store holds no half index.
- * @throws DigestMismatchError if a layer is not what manifest and config say; AppError `failed_precondition` if no layer got a ztoc.
+ * Builds the SOCI index v1 of one platform of an image and keeps it in the store. Each layer is read once, as a stream, and inflated and
+ * hashed in threads; the image itself is only read. Equal input gives equal bytes. When it is aborted or killed, the store holds no half
+ * index. Several at once, in any number of processes with one store, share the work.
+ * @throws AppError `data_loss` if a layer is not what manifest and config say; `failed_precondition` if no layer got a ztoc.
  */
 export async function createIndex(options: CreateIndexOptions): Promise<CreatedIndex> {
   const { source, store } = options;
   const spanSizeBytes = options.spanSizeBytes ?? DEFAULT_SPAN_SIZE_BYTES;
   const image = await source.resolve(options.platform, options);
   const { platform, layers: sourceLayers } = await image.config(options);
-  const outcomes = await indexLayers(sourceLayers, options);
-  const layers = sourceLayers.map((layer) => createdLayer(layer, outcomes.get(keyOf(layer))));
+  const { force, reuse } = options;
+  const findElsewhere =
+    force === true || reuse === undefined ? undefined : registryZtocs(reuse, image, options);
+  const outcomes = await indexLayers(sourceLayers, {
+    ...options,
+    spanSizeBytes,
+    minLayerSizeBytes: options.minLayerSizeBytes ?? DEFAULT_MIN_LAYER_SIZE_BYTES,
+    findElsewhere,
+  });
+  const layers = sourceLayers.map((layer) => createdLayer(layer, outcomes.get(layerKey(layer))));
   const ztocs = sourceLayers.flatMap((layer) => {
-    const outcome = outcomes.get(keyOf(layer));
+    const outcome = outcomes.get(layerKey(layer));
     if (outcome === undefined || outcome.kind === "skipped") return [];
-    const { digest, sizeBytes } = outcome;
-    return [{ digest, sizeBytes, layer: layer.descriptor, spanSizeBytes }];
+    const { digest, sizeBytes, kind } = outcome;
+    const builtHere = kind !== "found";
+    return [{ digest, sizeBytes, layer: layer.descriptor, spanSizeBytes, builtHere }];
   });
   if (ztocs.length === 0) throw nothingIndexed(source, layers);
 
@@ -91,12 +110,13 @@ export async function createIndex(options: CreateIndexOptions): Promise<CreatedI
     artifactType: MEDIA_TYPE_SOCI_INDEX_V1,
     sizeBytes: bytes.length,
     createdAt: new Date(),
-    ztocs: ztocs.map(({ digest, sizeBytes, layer }) => ({
+    ztocs: ztocs.map(({ digest, sizeBytes, layer, builtHere }) => ({
       digest,
       sizeBytes,
       layerDigest: layer.digest,
       layerMediaType: layer.mediaType,
       spanSizeBytes,
+      builtHere,
     })),
   });
   return {
@@ -108,52 +128,6 @@ export async function createIndex(options: CreateIndexOptions): Promise<CreatedI
   };
 }
 
-/**
- * Indexes each distinct layer once, one after the other: the work is bound by this thread, while the next bytes wait in the socket;
- * two at a time took as long and 30 MB more.
- */
-async function indexLayers(
-  layers: readonly SourceLayer[],
-  options: CreateIndexOptions,
-): Promise<ReadonlyMap<string, LayerOutcome>> {
-  const outcomes = new Map<string, LayerOutcome>();
-  for (const layer of layers) {
-    const key = keyOf(layer);
-    if (!outcomes.has(key)) outcomes.set(key, await indexOne(layer, options));
-  }
-  return outcomes;
-}
-
-async function indexOne(
-  { descriptor: layer, diffId }: SourceLayer,
-  options: CreateIndexOptions,
-): Promise<LayerOutcome> {
-  const { source, store, signal, engine, onProgress } = options;
-  let compressedBytes = 0;
-  onProgress?.({ layer, compressedBytes });
-  const outcome = await indexLayer({
-    store,
-    layer,
-    diffId,
-    signal,
-    engine,
-    openBlob: (descriptor) => source.openBlob(descriptor),
-    spanSizeBytes: options.spanSizeBytes ?? DEFAULT_SPAN_SIZE_BYTES,
-    minLayerSizeBytes: options.minLayerSizeBytes ?? DEFAULT_MIN_LAYER_SIZE_BYTES,
-    onBytes(bytes) {
-      compressedBytes = bytes;
-      onProgress?.({ layer, compressedBytes });
-    },
-  });
-  onProgress?.({ layer, compressedBytes, outcome });
-  return outcome;
-}
-
-/** One blob may stand in a manifest several times; with another diffID it is another claim that has to be checked. */
-function keyOf({ descriptor, diffId }: SourceLayer): string {
-  return `${descriptor.digest} ${descriptor.mediaType} ${diffId}`;
-}
-
 function createdLayer(
   { descriptor, diffId }: SourceLayer,
   outcome: LayerOutcome | undefined,
@@ -163,7 +137,7 @@ function createdLayer(
   if (outcome.kind === "skipped") return { ...common, skipped: outcome.reason };
   const { digest, sizeBytes } = outcome;
   const ztoc = { mediaType: MEDIA_TYPE_ZTOC, digest, size: sizeBytes };
-  return { ...common, ztoc, reused: outcome.kind === "reused" };
+  return { ...common, ztoc, reused: outcome.kind !== "indexed" };
 }
 
 function nothingIndexed(source: ImageSource, layers: readonly CreatedLayer[]): AppError {

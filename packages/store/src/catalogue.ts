@@ -19,10 +19,11 @@ interface ZtocRow {
   readonly layer_digest: string;
   readonly layer_media_type: string;
   readonly span_size_bytes: number;
+  readonly built_here: number;
 }
 
 const ZTOC_COLUMNS =
-  "z.digest, z.size_bytes, z.layer_digest, z.layer_media_type, z.span_size_bytes";
+  "z.digest, z.size_bytes, z.layer_digest, z.layer_media_type, z.span_size_bytes, z.built_here";
 
 /** Rows of indexes and their ztocs. Its methods read and write rows; transactions and blobs are the store's affair. */
 export class Catalogue {
@@ -53,7 +54,7 @@ export class Catalogue {
     );
     this.#run("DELETE FROM index_ztoc WHERE index_digest = ?", digest);
     const insertZtoc = this.#database.prepare(
-      "INSERT INTO index_ztoc VALUES (?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO index_ztoc VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     );
     for (const [position, ztoc] of index.ztocs.entries()) {
       const { sizeBytes, layerDigest, layerMediaType, spanSizeBytes } = ztoc;
@@ -65,6 +66,7 @@ export class Catalogue {
         layerDigest,
         layerMediaType,
         spanSizeBytes,
+        ztoc.builtHere === false ? 0 : 1,
       );
     }
   }
@@ -105,7 +107,7 @@ export class Catalogue {
   findZtoc(layerDigest: Digest, spanSizeBytes: number): ZtocRecord | undefined {
     return this.#ztocs(
       `index_ztoc z JOIN soci_index i ON i.digest = z.index_digest
-       WHERE z.layer_digest = ? AND z.span_size_bytes = ?
+       WHERE z.layer_digest = ? AND z.span_size_bytes = ? AND z.built_here = 1
        ORDER BY i.created_at_ms DESC, z.digest LIMIT 1`,
       layerDigest,
       spanSizeBytes,
@@ -155,5 +157,6 @@ function ztocOf(row: ZtocRow): ZtocRecord {
     layerDigest: parseDigest(row.layer_digest),
     layerMediaType: row.layer_media_type,
     spanSizeBytes: row.span_size_bytes,
+    ...(row.built_here === 0 && { builtHere: false }),
   };
 }

@@ -7,5 +7,7 @@ export type {
   ReadBlobOptions,
   Store,
   StoreDirectory,
+  WriteBlobOptions,
+  ZtocClaim,
   ZtocRecord,
 } from "./types.ts";

@@ -1,11 +1,13 @@
 import { digestHex } from "@soci-ts/core";
-import { type Descriptor, formatPlatform, parsePlatform } from "@soci-ts/oci";
+import { type Descriptor, formatPlatform, parsePlatform, parseReference } from "@soci-ts/oci";
 import {
   type CreatedIndex,
   type CreatedLayer,
   createIndex,
   type LayerOutcome,
   type LayerProgress,
+  parseOciLayoutName,
+  type ReuseOptions,
 } from "@soci-ts/soci";
 import { formatBytes, type Report, renderFacts, renderTable } from "../output.ts";
 import type { Progress, Task } from "../progress.ts";
@@ -18,6 +20,9 @@ export interface CreateOptions {
   readonly spanSize: number;
   readonly minLayerSize: number;
   readonly platform?: string;
+  readonly jobs?: number;
+  readonly reuse: "any" | "bound" | "none";
+  readonly force?: boolean;
   readonly push?: boolean;
 }
 
@@ -37,6 +42,10 @@ export async function create(
     platform,
     spanSizeBytes: options.spanSize,
     minLayerSizeBytes: options.minLayerSize,
+    jobs: options.jobs,
+    force: options.force,
+    reuse: await reuseOptions(session, name, options),
+    logger: session.logger,
     onProgress: layerProgress(session.progress),
     signal: session.signal,
   });
@@ -47,6 +56,22 @@ export async function create(
   return {
     json: { ...createdJson(created), pushed: pushJson(pushed) },
     text: `${made.text}\n\n${pushText(pushed)}`,
+  };
+}
+
+/** Indexes that others made are in registries only. */
+async function reuseOptions(
+  session: Session,
+  name: string,
+  { reuse, force }: CreateOptions,
+): Promise<ReuseOptions | undefined> {
+  const isElsewhere = parseOciLayoutName(name) === undefined;
+  if (reuse === "none" || force === true || !isElsewhere) return undefined;
+  const { registry, repository } = parseReference(name);
+  return {
+    client: await session.client(),
+    repository: { registry, repository },
+    policy: { kind: reuse },
   };
 }
 
@@ -67,7 +92,8 @@ function taskName(layer: Descriptor): string {
 
 function outcomeText(outcome: LayerOutcome): string {
   if (outcome.kind === "skipped") return `skipped: ${outcome.reason}`;
-  return `${outcome.kind}, ztoc ${formatBytes(outcome.sizeBytes)}`;
+  const how = outcome.kind === "found" ? "found in the registry" : outcome.kind;
+  return `${how}, ztoc ${formatBytes(outcome.sizeBytes)}`;
 }
 
 function report(created: CreatedIndex): Report {
