@@ -119,7 +119,7 @@ async function buildZtoc(
     diffId,
   };
   try {
-    const stream = blob.stream(0, blob.size, { signal });
+    const stream = blob.stream(0, blob.size, { signal, overwrites: true });
     const { ztoc, digest } = await options.scan(task, stream, scanOptions);
     signal?.throwIfAborted();
     return { kind: "indexed", ...(await store.writeBlob(ztoc, { digest })) };
