@@ -1,5 +1,6 @@
 import { AppError, type Digest, type IoOptions, type Logger } from "@soci-ts/core";
-import { type BuildLayerIndexOptions, DEFAULT_SPAN_SIZE_BYTES } from "@soci-ts/layer-index";
+import type { BuildLayerIndexOptions } from "@soci-ts/layer-index";
+import { DEFAULT_SPAN_SIZE_BYTES } from "@soci-ts/layer-index/ztoc";
 import {
   type Descriptor,
   MEDIA_TYPE_SOCI_INDEX_V1,

@@ -1,5 +1,5 @@
 import { AppError, FormatError, type IoOptions } from "@soci-ts/core";
-import { decodeZtoc, type LayerIndex } from "@soci-ts/layer-index";
+import { decodeZtoc, type LayerIndex } from "@soci-ts/layer-index/ztoc";
 import { type Descriptor, layerCompression, type RepositoryName } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
 import type { Store } from "@soci-ts/store";

@@ -1,12 +1,10 @@
 import { availableParallelism } from "node:os";
 import { AppError, type Digest } from "@soci-ts/core";
-import { DirectHasher } from "@soci-ts/layer-index/build";
 import type { CreateIndexOptions } from "./create-index.ts";
 import type { SourceLayer } from "./image-source.ts";
 import { type IndexLayerOptions, indexLayer, type LayerOutcome } from "./index-layer.ts";
 import type { ZtocFinder } from "./known-ztoc.ts";
 import { LayerThreads } from "./threads/layer-threads.ts";
-import { scanLayer } from "./threads/scan-layer.ts";
 
 /** More layers at a time cost memory and, the link and the disk being what they are, gain nothing. */
 const MAX_DEFAULT_JOBS = 4;
@@ -35,7 +33,9 @@ export async function indexLayers(
   const failed = new AbortController();
   const signal = AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]);
   await using threads = new LayerThreads(jobsOf(options));
-  const scan = isSmall(largestFirst, options) ? scanHere : threads.scan.bind(threads);
+  const scan = isSmall(largestFirst, options)
+    ? (await import("./threads/scan-here.ts")).scanHere
+    : threads.scan.bind(threads);
   const force = options.force === true || isAmbiguous(largestFirst);
   const index = async (layer: SourceLayer): Promise<void> => {
     const one = { ...options, signal, scan, force };
@@ -81,25 +81,6 @@ async function indexOne(
   });
   onProgress?.({ layer, compressedBytes, outcome });
   return outcome;
-}
-
-/** On the calling thread. */
-const scanHere: IndexLayerOptions["scan"] = (task, stream, options) =>
-  scanLayer(task, watched(stream, options), {
-    ...options,
-    createHasher: (hash) => new DirectHasher(hash),
-  });
-
-async function* watched(
-  stream: AsyncIterable<Uint8Array>,
-  { onInputFailure }: Parameters<IndexLayerOptions["scan"]>[2],
-): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const bytes of stream) yield bytes;
-  } catch (error) {
-    onInputFailure?.();
-    throw error;
-  }
 }
 
 function jobsOf({ jobs = Math.min(availableParallelism(), MAX_DEFAULT_JOBS) }: CreateIndexOptions): number {

@@ -1,5 +1,5 @@
 import { type Digest, FormatError, isDigest, sha256 } from "@soci-ts/core";
-import { DEFAULT_BUILD_TOOL } from "@soci-ts/layer-index";
+import { DEFAULT_BUILD_TOOL } from "@soci-ts/layer-index/ztoc";
 import {
   ANNOTATION_BUILD_TOOL,
   ANNOTATION_LAYER_DIGEST,
