@@ -40,10 +40,7 @@ export async function indexLayers(
   const index = async (layer: SourceLayer): Promise<void> => {
     const one = { ...options, signal, scan, force };
     try {
-      outcomes.set(
-        layerKey(layer),
-        await threads.run(() => indexOne(layer, one), { signal }),
-      );
+      outcomes.set(layerKey(layer), await threads.run(() => indexOne(layer, one), { signal }));
     } catch (error) {
       failed.abort(error);
       throw error;
@@ -83,13 +80,18 @@ async function indexOne(
   return outcome;
 }
 
-function jobsOf({ jobs = Math.min(availableParallelism(), MAX_DEFAULT_JOBS) }: CreateIndexOptions): number {
+function jobsOf({
+  jobs = Math.min(availableParallelism(), MAX_DEFAULT_JOBS),
+}: CreateIndexOptions): number {
   if (Number.isSafeInteger(jobs) && jobs >= 1) return jobs;
   const state = `${jobs} layers at a time, want a positive integer`;
   throw new AppError("invalid_argument", `Cannot index the image: ${state}`);
 }
 
-function isSmall(layers: readonly SourceLayer[], { minLayerSizeBytes }: IndexLayersOptions): boolean {
+function isSmall(
+  layers: readonly SourceLayer[],
+  { minLayerSizeBytes }: IndexLayersOptions,
+): boolean {
   const sizes = layers.map(({ descriptor }) => descriptor.size);
   const bytes = sizes.filter((size) => size >= minLayerSizeBytes).reduce((sum, it) => sum + it, 0);
   return bytes < THREADS_FROM_BYTES;
@@ -97,5 +99,7 @@ function isSmall(layers: readonly SourceLayer[], { minLayerSizeBytes }: IndexLay
 
 /** True if an image says two things of one blob: then its ztoc is made for each, which checks both. */
 function isAmbiguous(distinct: readonly SourceLayer[]): boolean {
-  return new Set<Digest>(distinct.map(({ descriptor }) => descriptor.digest)).size < distinct.length;
+  return (
+    new Set<Digest>(distinct.map(({ descriptor }) => descriptor.digest)).size < distinct.length
+  );
 }

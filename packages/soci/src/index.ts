@@ -23,8 +23,8 @@ export type {
   SourceLayer,
 } from "./image-source.ts";
 export type { LayerOutcome } from "./index-layer.ts";
-export type { ReuseOptions } from "./known-ztoc.ts";
 export type { ConsideredIndex, IndexOrigin } from "./index-places.ts";
+export type { ReuseOptions } from "./known-ztoc.ts";
 export {
   type OciLayoutName,
   ociLayoutImageSource,
