@@ -6,5 +6,6 @@ export {
   type LayerHasher,
   type LayerHashOptions,
 } from "./layer-hasher.ts";
+export { PackedEntries } from "./packed-entries.ts";
 export type { BuiltLayer, LayerCompression, LayerIndex } from "./types.ts";
 export { encodeZtoc } from "./ztoc/encode.ts";

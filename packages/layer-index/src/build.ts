@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { AppError, type IoOptions } from "@soci-ts/core";
 import type { EngineName } from "@soci-ts/gzip";
+import type { TarEntry } from "@soci-ts/tar";
 import { GzipReader } from "./gzip-reader.ts";
 import { DirectHasher, type LayerHasher } from "./layer-hasher.ts";
 import type { LayerReader, LayerReaderOptions } from "./layer-reader.ts";
@@ -24,6 +25,8 @@ export interface BuildLayerIndexOptions extends IoOptions {
   readonly emptyStart?: "refuse" | "merge" | undefined;
   /** Takes the uncompressed bytes in order; they are valid only during the call. What it throws ends the build. */
   readonly onOutput?: ((bytes: Uint8Array) => void) | undefined;
+  /** Takes each entry, in order; `entries` of the result are then empty. */
+  readonly onEntry?: ((entry: TarEntry) => void) | undefined;
   /** Told how many bytes of the blob have been worked through. */
   readonly onProgress?: ((compressedBytes: number) => void) | undefined;
   /** Computes the digests; default: sha256 of both sides, on the calling thread. */
@@ -51,7 +54,12 @@ export async function buildLayerIndex(
   const { signal, onProgress } = options;
   const limits: LayerIndexLimits = { ...DEFAULT_LAYER_INDEX_LIMITS, ...options.limits };
   const hasher = options.hasher ?? new DirectHasher();
-  const output = new TarOutput({ limits, hasher, onOutput: options.onOutput });
+  const output = new TarOutput({
+    limits,
+    hasher,
+    onOutput: options.onOutput,
+    onEntry: options.onEntry,
+  });
   using reader = await createReader(output, { ...options, limits, hasher });
   let compressedSizeBytes = 0;
   let turnEnd = performance.now() + TURN_MS;

@@ -12,6 +12,8 @@ export interface TarOutputOptions {
   readonly limits: TarLimits;
   readonly hasher: LayerHasher;
   readonly onOutput: ((bytes: Uint8Array) => void) | undefined;
+  /** Takes the entries; without it the result has them. */
+  readonly onEntry: ((entry: TarEntry) => void) | undefined;
 }
 
 /** Takes the uncompressed bytes of a layer in order: scans them, and hands them on to be hashed. */
@@ -21,8 +23,8 @@ export class TarOutput {
   readonly #options: TarOutputOptions;
 
   constructor(options: TarOutputOptions) {
-    const { limits } = options;
-    this.#scan = createTarScan({ limits, onEntry: (entry) => this.#entries.push(entry) });
+    const { limits, onEntry = (entry) => this.#entries.push(entry) } = options;
+    this.#scan = createTarScan({ limits, onEntry });
     this.#options = options;
   }
 

@@ -11,6 +11,7 @@ import {
   encodeZtoc,
   type LayerHasher,
   type LayerHashOptions,
+  PackedEntries,
 } from "@soci-ts/layer-index/build";
 
 /** Which layer, and how it is to be indexed. Plain data, which can be sent to another thread. */
@@ -45,12 +46,14 @@ export async function scanLayer(
   options: ScanOptions,
 ): Promise<ScannedLayer> {
   const { compression, spanSizeBytes, engine, layerDigest, diffId } = task;
+  const entries = new PackedEntries();
   const built = await buildLayerIndex(stream, {
     compression,
     spanSizeBytes,
     engine,
     signal: options.signal,
     onProgress: options.onBytes,
+    onEntry: (entry) => entries.push(entry),
     hasher: options.createHasher({
       blobAlgorithm: digestAlgorithm(layerDigest),
       contentAlgorithm: digestAlgorithm(diffId),
@@ -59,7 +62,7 @@ export async function scanLayer(
   verify("the blob", layerDigest, built.layerDigest);
   verify("the uncompressed content (diffID)", diffId, built.diffId);
   if (built.index === undefined) throw new TypeError(`no index of a ${compression} layer`);
-  const ztoc = encodeZtoc(built.index);
+  const ztoc = encodeZtoc({ ...built.index, entries });
   return { ztoc, digest: sha256(ztoc) };
 }
 
