@@ -59,5 +59,10 @@ describe("PackedEntries", () => {
     assert.deepEqual([...packed].length, entries.length);
     assert.equal(packed.at(entries.length), undefined);
     assert.equal(packed.at(-1), undefined);
+    packed.forget(3000);
+    assert.equal(packed.at(3000), undefined);
+    assert.deepEqual({ ...packed.at(2999) }, { ...entries[2999] });
+    packed.forget(0);
+    assert.equal(packed.at(0), undefined);
   });
 });

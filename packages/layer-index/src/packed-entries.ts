@@ -5,6 +5,8 @@ import type { TarEntry, TarEntryType } from "@soci-ts/tar";
 export interface EntrySequence extends Iterable<TarEntry> {
   readonly length: number;
   at(index: number): TarEntry | undefined;
+  /** Says that entries from this one on will not be asked for again. */
+  forget?(from: number): void;
 }
 
 const CHUNK_BYTES = 262_144;
@@ -25,7 +27,7 @@ const TYPES: readonly TarEntryType[] = [
  * is asked for. Strings that recur (owners, PAX keys) are kept once.
  */
 export class PackedEntries implements EntrySequence {
-  readonly #chunks: Buffer[] = [];
+  readonly #chunks: Chunk[] = [];
   /** Where each entry starts: the chunk times 2^32, and the offset in it. */
   #starts = new Float64Array(1024);
   #length = 0;
@@ -40,8 +42,9 @@ export class PackedEntries implements EntrySequence {
     const writer = this.#writer;
     const needed = mostBytes(entry);
     if (writer.room < needed) {
-      writer.begin(Buffer.alloc(Math.max(CHUNK_BYTES, needed)));
-      this.#chunks.push(writer.memory);
+      const chunk = createChunk(Math.max(CHUNK_BYTES, needed));
+      writer.begin(chunk.bytes);
+      this.#chunks.push(chunk);
     }
     if (this.#length === this.#starts.length) {
       const longer = new Float64Array(2 * this.#length);
@@ -58,7 +61,17 @@ export class PackedEntries implements EntrySequence {
     const start = index < this.#length ? this.#starts[index] : undefined;
     if (start === undefined) return undefined;
     const chunk = this.#chunks[Math.floor(start / 2 ** 32)];
-    return chunk && new Reader(chunk, start % 2 ** 32, this.#writer.words).entry();
+    return chunk && new Reader(chunk.bytes, start % 2 ** 32, this.#writer.words).entry();
+  }
+
+  /**
+   * Gives the memory of chunks that hold nothing but entries from `from` on back to the system at once: a ztoc is written from its last entry
+   * to its first, and grows as fast as this shrinks.
+   */
+  forget(from: number): void {
+    const needed = Math.floor((this.#starts[from] ?? 0) / 2 ** 32) + 1;
+    this.#length = Math.min(this.#length, from);
+    for (const chunk of this.#chunks.splice(needed)) chunk.memory.resize(0);
   }
 
   *[Symbol.iterator](): Generator<TarEntry> {
@@ -67,6 +80,23 @@ export class PackedEntries implements EntrySequence {
       if (entry !== undefined) yield entry;
     }
   }
+}
+
+interface Chunk {
+  readonly memory: ResizableMemory;
+  readonly bytes: Buffer;
+}
+
+/** What `ArrayBuffer` can do since ES2024: Node 20 has it, the types that this is compiled with do not. */
+type ResizableMemory = ArrayBuffer & { resize(sizeBytes: number): void };
+
+function createChunk(sizeBytes: number): Chunk {
+  const Resizable = ArrayBuffer as unknown as new (
+    length: number,
+    options: { readonly maxByteLength: number },
+  ) => ResizableMemory;
+  const memory = new Resizable(sizeBytes, { maxByteLength: sizeBytes });
+  return { memory, bytes: Buffer.from(memory, 0, sizeBytes) };
 }
 
 /** An upper bound of what an entry takes. */

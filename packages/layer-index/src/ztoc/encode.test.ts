@@ -74,11 +74,11 @@ describe("encodeZtoc()", () => {
     );
   });
 
-  const second = (changes: Partial<TarEntry>): LayerIndex => ({
+  const second = (changes: Partial<TarEntry>): EncodableIndex => ({
     ...INDEX,
     entries: [PLAIN_ENTRY, { ...PLAIN_ENTRY, headerOffset: 1024, dataOffset: 1536, ...changes }],
   });
-  const bad: [string, LayerIndex, RegExp][] = [
+  const bad: [string, EncodableIndex, RegExp][] = [
     [
       "a hard link with a size",
       second({ type: "hardlink" }),

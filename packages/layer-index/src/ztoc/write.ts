@@ -146,12 +146,16 @@ function addOffsets(builder: Builder, offsets: readonly Offset[]): Offset {
   return builder.endVector();
 }
 
+/** Entries that are written before the memory of those behind them is let go. */
+const FORGET_EVERY = 1024;
+
 /** Adds the last entry first; the offsets are in the entries' order. */
 function addLastFirst(entries: EntrySequence, add: (entry: TarEntry) => Offset): Offset[] {
   const offsets = new Array<Offset>(entries.length);
   for (let at = entries.length - 1; at >= 0; at -= 1) {
     const entry = entries.at(at);
     if (entry !== undefined) offsets[at] = add(entry);
+    if (at % FORGET_EVERY === 0) entries.forget?.(at);
   }
   return offsets;
 }

@@ -10,7 +10,7 @@ const BLOB_RING_BYTES = 1_048_576;
 /** Between the one that inflates and the one that hashes: a few of the pieces that inflating gives. */
 const FRAME_RING_BYTES = 1_048_576;
 /** Their garbage is small and short-lived; with the default they would let tens of megabytes of it pile up. */
-const INDEX_YOUNG_GENERATION_MIB = 8;
+const INDEX_YOUNG_GENERATION_MIB = 2;
 const HASH_YOUNG_GENERATION_MIB = 1;
 
 /** What to do with the bytes of one layer. */
