@@ -14,29 +14,29 @@ export interface HashThreadData {
 const { frames, answers } = workerData as HashThreadData;
 const ring = new ByteRing(frames);
 let hasher = new DirectHasher();
-for (;;) handle();
+const HANDLERS: ReadonlyMap<number, (length: number) => void> = new Map([
+  [FRAME.begin, begin],
+  [FRAME.blob, (length: number) => eachPiece(length, (bytes) => hasher.blob(bytes))],
+  [FRAME.content, (length: number) => eachPiece(length, (bytes) => hasher.content(bytes))],
+  [FRAME.cut, (length: number) => hasher.cut(readWhole(length))],
+  [FRAME.finish, () => answers.postMessage(hasher.finish())],
+]);
 
-function handle(): void {
-  const [kind, length = 0] = new Uint32Array(readWhole(FRAME_HEADER_BYTES).buffer);
-  switch (kind) {
-    case FRAME.begin: {
-      const [blobAlgorithm, contentAlgorithm] = [...readWhole(length)].map(
-        (number) => FRAME_ALGORITHMS[number],
-      );
-      hasher = new DirectHasher({ blobAlgorithm, contentAlgorithm });
-      return;
-    }
-    case FRAME.blob:
-      return eachPiece(length, (bytes) => hasher.blob(bytes));
-    case FRAME.content:
-      return eachPiece(length, (bytes) => hasher.content(bytes));
-    case FRAME.cut:
-      return hasher.cut(readWhole(length));
-    case FRAME.finish:
-      return answers.postMessage(hasher.finish());
-    default:
-      throw new Error(`Cannot hash: the frame has kind ${kind}`);
-  }
+// It blocks for ever where nothing comes: it is ended from outside.
+for (;;) handleFrame();
+
+function handleFrame(): void {
+  const [kind = 0, length = 0] = new Uint32Array(readWhole(FRAME_HEADER_BYTES).buffer);
+  const handle = HANDLERS.get(kind);
+  if (handle === undefined) throw new Error(`Cannot hash: the frame has kind ${kind}`);
+  handle(length);
+}
+
+function begin(length: number): void {
+  const [blobAlgorithm, contentAlgorithm] = [...readWhole(length)].map(
+    (number) => FRAME_ALGORITHMS[number],
+  );
+  hasher = new DirectHasher({ blobAlgorithm, contentAlgorithm });
 }
 
 /** The next few bytes, in one piece. */
@@ -54,7 +54,6 @@ function readWhole(length: number): Uint8Array<ArrayBuffer> {
 function eachPiece(length: number, take: (bytes: Uint8Array) => void): void {
   for (let left = length; left > 0; ) {
     const bytes = ring.view(left);
-    // The writer never ends it: this thread lives until it is terminated.
     if (bytes === undefined) throw new Error("Cannot hash: the ring has ended");
     take(bytes);
     left -= bytes.length;

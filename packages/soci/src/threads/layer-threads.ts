@@ -73,7 +73,7 @@ export class LayerThreads implements AsyncDisposable {
   }
 }
 
-/** Thread that ends a scan: how. */
+/** A layer that is being worked on. */
 interface Scan {
   resolve(layer: ScannedLayer): void;
   reject(error: unknown): void;
@@ -178,7 +178,10 @@ class ThreadPair {
     this.isIdle = true;
     this.#current = undefined;
     this.#moved?.();
-    if (message.kind === "scanned") return current?.resolve(message.layer);
+    if (message.kind === "scanned") {
+      current?.resolve(message.layer);
+      return;
+    }
     const { code, message: text, details } = message;
     current?.reject(new AppError(code, text, { details }));
   }
