@@ -1,7 +1,7 @@
 import type { NodeImage } from "../e2e/node-images.ts";
 
 /** The base that most images of a registry stand on: a Debian with its usual tools. */
-const BASE: readonly string[] = [
+export const DEBIAN_BASE: readonly string[] = [
   "base-files",
   "dash",
   "coreutils",
@@ -18,7 +18,7 @@ export const BENCH_IMAGES: readonly NodeImage[] = [
   {
     name: "python",
     recipe: {
-      base: BASE,
+      base: DEBIAN_BASE,
       packages: ["python3", "python3-numpy", "python3-pandas"],
       extra: {
         "app/frame.py": [
@@ -35,7 +35,7 @@ export const BENCH_IMAGES: readonly NodeImage[] = [
   {
     name: "node",
     recipe: {
-      base: BASE,
+      base: DEBIAN_BASE,
       packages: ["nodejs"],
       extra: {
         "app/app.js": [
@@ -51,7 +51,7 @@ export const BENCH_IMAGES: readonly NodeImage[] = [
   {
     name: "gcc",
     recipe: {
-      base: BASE,
+      base: DEBIAN_BASE,
       packages: ["gcc", "libc6-dev"],
       extra: {
         "app/hello.c": '#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n',

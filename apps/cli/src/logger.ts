@@ -1,18 +1,48 @@
+import { createRequire } from "node:module";
 import type { LogFields, Logger } from "@soci-ts/core";
-import { destination, type Logger as PinoLogger, pino } from "pino";
-import type { LogLevel } from "./config.ts";
+import type * as Pino from "pino";
+import { LOG_LEVELS, type LogLevel } from "./config.ts";
 
-/** A logger that writes JSON lines to stderr, each before the call returns, so that none is lost when the process ends. */
+/**
+ * A logger that writes JSON lines to stderr, each before the call returns, so that none is lost when the process ends. The library is
+ * loaded with the first line: most commands write none.
+ */
 export function createLogger(level: LogLevel): Logger {
-  return bind(pino({ level, base: null }, destination({ dest: 2, sync: true })));
+  const most = LOG_LEVELS.indexOf(level);
+  return bind(
+    once(() => openLog(level)),
+    (line) => LOG_LEVELS.indexOf(line) <= most,
+  );
 }
 
-function bind(to: PinoLogger): Logger {
+function openLog(level: LogLevel): Pino.Logger {
+  const { destination, pino } = createRequire(import.meta.url)("pino") as typeof Pino;
+  return pino({ level, base: null }, destination({ dest: 2, sync: true }));
+}
+
+function bind(to: () => Pino.Logger, isWritten: (level: LogLevel) => boolean): Logger {
+  const write =
+    (level: "debug" | "info" | "warn" | "error") =>
+    (message: string, fields: LogFields = {}): void => {
+      if (isWritten(level)) to()[level](fields, message);
+    };
   return {
-    debug: (message: string, fields: LogFields = {}) => to.debug(fields, message),
-    info: (message: string, fields: LogFields = {}) => to.info(fields, message),
-    warn: (message: string, fields: LogFields = {}) => to.warn(fields, message),
-    error: (message: string, fields: LogFields = {}) => to.error(fields, message),
-    child: (fields: LogFields) => bind(to.child(fields)),
+    debug: write("debug"),
+    info: write("info"),
+    warn: write("warn"),
+    error: write("error"),
+    child: (fields: LogFields) =>
+      bind(
+        once(() => to().child(fields)),
+        isWritten,
+      ),
+  };
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
   };
 }

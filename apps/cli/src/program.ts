@@ -66,6 +66,17 @@ function addBuildCommands(program: Command, runner: Runner): void {
     .addOption(platform())
     .addOption(prefetchFile())
     .addOption(prefetchFilesJson())
+    .option(
+      "--jobs <n>",
+      "layers to work on at a time, each with two threads (default: one for each processor, at most 4)",
+      jobCount,
+    )
+    .addOption(
+      new Option("--reuse <which>", "which indexes in the image's registry to take ztocs from")
+        .choices(["any", "bound", "none"])
+        .default("any"),
+    )
+    .option("--force", "read every layer again, whatever ztocs there are, here or in the registry")
     .option("--push", "also do what `soci push` does")
     .addHelpText("after", example("soci create --min-layer-size 0 oci:./layout:latest"))
     .action(async (name: string, options) =>
@@ -295,6 +306,12 @@ function byteCount(text: string): number {
   const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
   if (Number.isSafeInteger(value)) return value;
   throw new InvalidArgumentError("Want a number of bytes.");
+}
+
+function jobCount(text: string): number {
+  const value = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (value > 0) return value;
+  throw new InvalidArgumentError("Want a number from 1 to 999.");
 }
 
 function spanSize(text: string): number {

@@ -1,4 +1,5 @@
-import { MultiBar } from "cli-progress";
+import { createRequire } from "node:module";
+import type * as CliProgress from "cli-progress";
 import { formatBytes } from "./output.ts";
 
 /** One piece of work that is under way. */
@@ -35,10 +36,10 @@ export function lineProgress(writeLine: (line: string) => void): Progress {
 }
 
 function barProgress(stream: NodeJS.WritableStream): Progress {
-  let bars: MultiBar | undefined;
+  let bars: CliProgress.MultiBar | undefined;
   return {
     start(name, totalBytes) {
-      bars ??= new MultiBar({
+      bars ??= new (loadLibrary().MultiBar)({
         format: "{name}  {bar}  {percentage}%  {state}",
         stream,
         hideCursor: true,
@@ -63,4 +64,9 @@ function barProgress(stream: NodeJS.WritableStream): Progress {
       bars = undefined;
     },
   };
+}
+
+/** Where nobody watches, it is not loaded. */
+function loadLibrary(): typeof CliProgress {
+  return createRequire(import.meta.url)("cli-progress") as typeof CliProgress;
 }

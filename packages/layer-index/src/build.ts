@@ -1,13 +1,14 @@
 import { setImmediate } from "node:timers/promises";
-import { AppError, Digester, type IoOptions } from "@soci-ts/core";
+import { AppError, type IoOptions } from "@soci-ts/core";
 import type { EngineName } from "@soci-ts/gzip";
+import type { TarEntry } from "@soci-ts/tar";
 import { GzipReader } from "./gzip-reader.ts";
+import { DirectHasher, type LayerHasher } from "./layer-hasher.ts";
 import type { LayerReader, LayerReaderOptions } from "./layer-reader.ts";
 import { DEFAULT_LAYER_INDEX_LIMITS, type LayerIndexLimits } from "./limits.ts";
 import { PlainReader } from "./plain-reader.ts";
 import { TarOutput } from "./tar-output.ts";
 import type { BuiltLayer, LayerCompression } from "./types.ts";
-import { ZstdReader } from "./zstd/reader.ts";
 
 /** How to build the index of a layer. */
 export interface BuildLayerIndexOptions extends IoOptions {
@@ -24,8 +25,12 @@ export interface BuildLayerIndexOptions extends IoOptions {
   readonly emptyStart?: "refuse" | "merge" | undefined;
   /** Takes the uncompressed bytes in order; they are valid only during the call. What it throws ends the build. */
   readonly onOutput?: ((bytes: Uint8Array) => void) | undefined;
+  /** Takes each entry, in order; `entries` of the result are then empty. */
+  readonly onEntry?: ((entry: TarEntry) => void) | undefined;
   /** Told how many bytes of the blob have been worked through. */
   readonly onProgress?: ((compressedBytes: number) => void) | undefined;
+  /** Computes the digests; default: sha256 of both sides, on the calling thread. */
+  readonly hasher?: LayerHasher | undefined;
   /** Default for each: {@link DEFAULT_LAYER_INDEX_LIMITS}. */
   readonly limits?: Partial<LayerIndexLimits> | undefined;
 }
@@ -48,16 +53,20 @@ export async function buildLayerIndex(
 ): Promise<BuiltLayer> {
   const { signal, onProgress } = options;
   const limits: LayerIndexLimits = { ...DEFAULT_LAYER_INDEX_LIMITS, ...options.limits };
-  const output = new TarOutput(limits, options.onOutput);
-  using reader = createReader(output, { ...options, limits });
-  const layerDigester = new Digester();
+  const hasher = options.hasher ?? new DirectHasher();
+  const output = new TarOutput({
+    limits,
+    hasher,
+    onOutput: options.onOutput,
+    onEntry: options.onEntry,
+  });
+  using reader = await createReader(output, { ...options, limits, hasher });
   let compressedSizeBytes = 0;
   let turnEnd = performance.now() + TURN_MS;
   for await (const bytes of stream) {
     for (let at = 0; at < bytes.length; at += reader.pieceBytes) {
       signal?.throwIfAborted();
       const piece = bytes.subarray(at, at + reader.pieceBytes);
-      layerDigester.update(piece);
       reader.push(piece);
       compressedSizeBytes += piece.length;
       onProgress?.(compressedSizeBytes);
@@ -68,22 +77,23 @@ export async function buildLayerIndex(
   }
   signal?.throwIfAborted();
   reader.finish();
-  const { entries, uncompressedSizeBytes, diffId } = output.finish();
+  const { entries, uncompressedSizeBytes } = output.finish();
+  const { layerDigest, diffId, spans } = await hasher.finish();
   const sizes = { compressedSizeBytes, uncompressedSizeBytes };
-  const layout = reader.layout(sizes);
+  const layout = reader.layout(sizes, spans);
   return {
     index: layout && { ...layout, ...sizes, entries },
     entries,
     ...sizes,
-    layerDigest: layerDigester.digest(),
+    layerDigest,
     diffId,
   };
 }
 
-function createReader(
+async function createReader(
   output: TarOutput,
-  options: BuildLayerIndexOptions & { readonly limits: LayerIndexLimits },
-): LayerReader {
+  options: BuildLayerIndexOptions & Pick<LayerReaderOptions, "limits" | "hasher">,
+): Promise<LayerReader> {
   const { spanSizeBytes } = options;
   if (!Number.isSafeInteger(spanSizeBytes) || spanSizeBytes < 1) {
     const state = `the span size is ${spanSizeBytes}, want a positive integer`;
@@ -94,13 +104,17 @@ function createReader(
     engine: options.engine,
     emptyStart: options.emptyStart ?? "refuse",
     limits: options.limits,
+    hasher: options.hasher,
   };
   switch (options.compression) {
     case "gzip":
       return new GzipReader(output, readerOptions);
     case "none":
       return new PlainReader(output, readerOptions);
-    case "zstd":
-      return new ZstdReader(output);
+    case "zstd": {
+      // Loaded when it is needed: threads that index gzip layers start sooner without it.
+      const { ZstdReader } = await import("./zstd/reader.ts");
+      return new ZstdReader(output, readerOptions);
+    }
   }
 }

@@ -1,6 +1,7 @@
+import type { Digest } from "@soci-ts/core";
 import { type Checkpoint, createGzipScan, type GzipScan } from "@soci-ts/gzip";
 import type { LayerReader, LayerReaderOptions, SpanLayout } from "./layer-reader.ts";
-import { SpanDigester } from "./span-digester.ts";
+import { SpanCutter } from "./span-cutter.ts";
 import { gzipSpans, type LayerSizes } from "./spans.ts";
 import type { TarOutput } from "./tar-output.ts";
 
@@ -10,11 +11,12 @@ export class GzipReader implements LayerReader {
   readonly pieceBytes = 65_536;
   readonly #spanSizeBytes: number;
   readonly #scan: GzipScan;
-  readonly #digester = new SpanDigester();
+  readonly #cutter: SpanCutter;
   readonly #checkpoints: Checkpoint[] = [];
 
   constructor(output: TarOutput, options: LayerReaderOptions) {
     this.#spanSizeBytes = options.spanSizeBytes;
+    this.#cutter = new SpanCutter(options.hasher);
     this.#scan = createGzipScan({
       spanSizeBytes: options.spanSizeBytes,
       emptyStart: options.emptyStart,
@@ -22,7 +24,7 @@ export class GzipReader implements LayerReader {
       onOutput: (bytes) => output.push(bytes),
       onCheckpoint: (checkpoint) => {
         this.#checkpoints.push(checkpoint);
-        this.#digester.cut(checkpoint);
+        this.#cutter.cut(checkpoint);
       },
       ...(options.engine === undefined ? {} : { engine: options.engine }),
     });
@@ -30,18 +32,18 @@ export class GzipReader implements LayerReader {
 
   push(bytes: Uint8Array): void {
     this.#scan.push(bytes);
-    this.#digester.push(bytes);
+    this.#cutter.push(bytes);
   }
 
   finish(): void {
     this.#scan.finish();
   }
 
-  layout(sizes: LayerSizes): SpanLayout {
+  layout(sizes: LayerSizes, spanDigests: readonly Digest[]): SpanLayout {
     return {
       compression: "gzip",
       spanSizeBytes: this.#spanSizeBytes,
-      spans: gzipSpans(this.#checkpoints, sizes, this.#digester.finish()),
+      spans: gzipSpans(this.#checkpoints, sizes, spanDigests),
       checkpoints: this.#checkpoints,
     };
   }

@@ -1,4 +1,6 @@
+import type { Digest } from "@soci-ts/core";
 import type { EngineName } from "@soci-ts/gzip";
+import type { LayerHasher } from "./layer-hasher.ts";
 import type { LayerIndexLimits } from "./limits.ts";
 import type { LayerSizes } from "./spans.ts";
 import type { LayerIndex } from "./types.ts";
@@ -9,6 +11,7 @@ export interface LayerReaderOptions {
   readonly engine: EngineName | undefined;
   readonly emptyStart: "refuse" | "merge";
   readonly limits: LayerIndexLimits;
+  readonly hasher: LayerHasher;
 }
 
 /** What an index says of how to read a layer at an offset. */
@@ -17,7 +20,8 @@ export type SpanLayout = Pick<
   "compression" | "spanSizeBytes" | "spans" | "checkpoints"
 >;
 
-/** One kind of compression: takes a blob's bytes in order and gives the uncompressed ones to a `TarOutput`. */
+/** One kind of compression: takes a blob's bytes in order and gives the uncompressed ones to a
+ * `TarOutput`, those of the blob to the hasher. */
 export interface LayerReader extends Disposable {
   /** Most bytes that `push` should be given at once, so that it returns soon. */
   readonly pieceBytes: number;
@@ -25,6 +29,9 @@ export interface LayerReader extends Disposable {
   push(bytes: Uint8Array): void;
   /** Checks that the blob is whole; all output has been given when it returns. */
   finish(): void;
-  /** After `finish`: the spans, or undefined for a kind that can't be read at an offset. */
-  layout(sizes: LayerSizes): SpanLayout | undefined;
+  /**
+   * After `finish`: the spans, or undefined for a kind that can't be read at an offset.
+   * @param spanDigests - what the hasher computed of the spans that were cut.
+   */
+  layout(sizes: LayerSizes, spanDigests: readonly Digest[]): SpanLayout | undefined;
 }

@@ -1,61 +1,59 @@
-import { AppError, type Digest, Digester } from "@soci-ts/core";
+import { AppError, type Digest } from "@soci-ts/core";
 import type { LayerReader, LayerReaderOptions, SpanLayout } from "./layer-reader.ts";
 import { gridSpans, type LayerSizes } from "./spans.ts";
 import type { TarOutput } from "./tar-output.ts";
+
+const NOTHING = new Uint8Array(0);
 
 /** Reads uncompressed layers, which it cuts into a grid of equal spans. */
 export class PlainReader implements LayerReader {
   readonly pieceBytes = 1_048_576;
   readonly #output: TarOutput;
   readonly #options: LayerReaderOptions;
-  readonly #digests: Digest[] = [];
-  #current: Digester | undefined;
-  #missing: number;
+  #spanCount = 0;
+  /** Bytes that the current span lacks. */
+  #missing = 0;
 
   constructor(output: TarOutput, options: LayerReaderOptions) {
     this.#output = output;
     this.#options = options;
-    this.#missing = options.spanSizeBytes;
   }
 
   push(bytes: Uint8Array): void {
     this.#output.push(bytes);
     for (let at = 0; at < bytes.length; ) {
+      if (this.#missing === 0) this.#startSpan();
       const piece = bytes.subarray(at, at + this.#missing);
-      this.#current ??= this.#startSpan();
-      this.#current.update(piece);
+      this.#options.hasher.blob(piece);
       this.#missing -= piece.length;
       at += piece.length;
-      if (this.#missing === 0) this.finish();
     }
   }
 
-  finish(): void {
-    if (this.#current !== undefined) this.#digests.push(this.#current.digest());
-    this.#current = undefined;
-    this.#missing = this.#options.spanSizeBytes;
-  }
+  finish(): void {}
 
-  layout(sizes: LayerSizes): SpanLayout {
+  layout(sizes: LayerSizes, spanDigests: readonly Digest[]): SpanLayout {
     const { spanSizeBytes } = this.#options;
     return {
       compression: "none",
       spanSizeBytes,
-      spans: gridSpans(spanSizeBytes, sizes, this.#digests),
+      spans: gridSpans(spanSizeBytes, sizes, spanDigests),
       checkpoints: [],
     };
   }
 
-  [Symbol.dispose](): void {
-    this.#current = undefined;
-  }
+  [Symbol.dispose](): void {}
 
-  #startSpan(): Digester {
-    const { maxSpans } = this.#options.limits;
-    if (this.#digests.length < maxSpans) return new Digester();
-    throw new AppError(
-      "resource_exhausted",
-      `Cannot index the layer: it has over ${maxSpans} spans, want fewer or larger ones`,
-    );
+  #startSpan(): void {
+    const { limits, spanSizeBytes, hasher } = this.#options;
+    if (this.#spanCount >= limits.maxSpans) {
+      throw new AppError(
+        "resource_exhausted",
+        `Cannot index the layer: it has over ${limits.maxSpans} spans, want fewer or larger ones`,
+      );
+    }
+    this.#spanCount += 1;
+    this.#missing = spanSizeBytes;
+    hasher.cut(NOTHING);
   }
 }

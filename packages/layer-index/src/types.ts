@@ -1,6 +1,7 @@
 import type { Digest } from "@soci-ts/core";
 import type { Checkpoint } from "@soci-ts/gzip";
 import type { TarEntry } from "@soci-ts/tar";
+import type { EntrySequence } from "./packed-entries.ts";
 
 /** How a layer's blob is compressed. Only `gzip` and `none` can be read at any offset; `zstd` layers are streamed whole. */
 export type LayerCompression = "gzip" | "none" | "zstd";
@@ -36,6 +37,9 @@ export interface LayerIndex {
   /** For gzip one for each span; empty for uncompressed layers. */
   readonly checkpoints: readonly Checkpoint[];
 }
+
+/** What a format needs to encode an index, whose entries may be packed. */
+export type EncodableIndex = Omit<LayerIndex, "entries"> & { readonly entries: EntrySequence };
 
 /** What one pass over a layer's blob gives. */
 export interface BuiltLayer {

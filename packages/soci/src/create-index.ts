@@ -1,5 +1,6 @@
-import { AppError, type Digest, type IoOptions } from "@soci-ts/core";
-import { type BuildLayerIndexOptions, DEFAULT_SPAN_SIZE_BYTES } from "@soci-ts/layer-index";
+import { AppError, type Digest, type IoOptions, type Logger } from "@soci-ts/core";
+import type { BuildLayerIndexOptions } from "@soci-ts/layer-index";
+import { DEFAULT_SPAN_SIZE_BYTES } from "@soci-ts/layer-index/ztoc";
 import {
   type Descriptor,
   MEDIA_TYPE_SOCI_INDEX_V1,
@@ -8,7 +9,9 @@ import {
 } from "@soci-ts/oci";
 import type { IndexRecord, Store } from "@soci-ts/store";
 import type { ImageSource, ResolvedImage, SourceLayer } from "./image-source.ts";
-import { indexLayer, type LayerOutcome } from "./index-layer.ts";
+import type { LayerOutcome } from "./index-layer.ts";
+import { indexLayers, layerKey } from "./index-layers.ts";
+import { type ReuseOptions, registryZtocs } from "./known-ztoc.ts";
 import { makePrefetchLists, type PrefetchLists } from "./prefetch-files.ts";
 import { encodeSociIndexV1, type SociIndexParts } from "./soci-index.ts";
 
@@ -37,6 +40,13 @@ export interface CreateIndexOptions extends IoOptions {
   readonly engine?: BuildLayerIndexOptions["engine"];
   /** Files whose spans are to be fetched early, by their paths in the image. */
   readonly prefetchFiles?: readonly string[] | undefined;
+  /** Layers that are worked on at a time; each has two threads. Default: as many as there are processors, at most 4. */
+  readonly jobs?: number | undefined;
+  /** Read every layer, whatever ztocs there are. Default false. */
+  readonly force?: boolean | undefined;
+  /** Where to look for ztocs that others made of this image, and whom to believe. Default: nowhere. */
+  readonly reuse?: ReuseOptions | undefined;
+  readonly logger?: Logger | undefined;
   readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
 }
 
@@ -47,7 +57,7 @@ export interface CreatedLayer {
   readonly sizeBytes: number;
   /** Absent if the layer was skipped. */
   readonly ztoc?: Descriptor;
-  /** True if the ztoc was in the store already. */
+  /** True if the layer was not read: the ztoc was in the store, another process made it, or it was in the registry. */
   readonly reused?: boolean;
   /** Why there is no ztoc. */
   readonly skipped?: string;
@@ -64,9 +74,10 @@ export interface CreatedIndex extends PrefetchLists {
 }
 
 /**
- * Builds the SOCI index v1 of one platform of an image and keeps it in the store. Each layer is read once, as a stream; the
- * image itself is only read. Equal input gives equal bytes. When it is aborted or killed, the store holds no half index.
- * @throws DigestMismatchError if a layer is not what manifest and config say; AppError `failed_precondition` if no layer got a ztoc.
+ * Builds the SOCI index v1 of one platform of an image and keeps it in the store. Each layer is read once, as a stream, and inflated and
+ * hashed in threads; the image itself is only read. Equal input gives equal bytes. When it is aborted or killed, the store holds no half
+ * index. Several at once, in any number of processes with one store, share the work.
+ * @throws AppError `data_loss` if a layer is not what manifest and config say; `failed_precondition` if no layer got a ztoc.
  */
 export async function createIndex(options: CreateIndexOptions): Promise<CreatedIndex> {
   const { source, store } = options;
@@ -112,13 +123,22 @@ export async function indexImage(
 ): Promise<IndexedImage> {
   const spanSizeBytes = options.spanSizeBytes ?? DEFAULT_SPAN_SIZE_BYTES;
   const { platform, layers: sourceLayers } = await image.config(options);
-  const outcomes = await indexLayers(sourceLayers, options);
-  const layers = sourceLayers.map((layer) => createdLayer(layer, outcomes.get(keyOf(layer))));
+  const { force, reuse } = options;
+  const findElsewhere =
+    force === true || reuse === undefined ? undefined : registryZtocs(reuse, image, options);
+  const outcomes = await indexLayers(sourceLayers, {
+    ...options,
+    spanSizeBytes,
+    minLayerSizeBytes: options.minLayerSizeBytes ?? DEFAULT_MIN_LAYER_SIZE_BYTES,
+    findElsewhere,
+  });
+  const layers = sourceLayers.map((layer) => createdLayer(layer, outcomes.get(layerKey(layer))));
   const ztocs = sourceLayers.flatMap((layer) => {
-    const outcome = outcomes.get(keyOf(layer));
+    const outcome = outcomes.get(layerKey(layer));
     if (outcome === undefined || outcome.kind === "skipped") return [];
-    const { digest, sizeBytes } = outcome;
-    return [{ digest, sizeBytes, layer: layer.descriptor, spanSizeBytes }];
+    const { digest, sizeBytes, kind } = outcome;
+    const builtHere = kind !== "found";
+    return [{ digest, sizeBytes, layer: layer.descriptor, spanSizeBytes, builtHere }];
   });
   const lists = await makePrefetchLists(options.store, ztocs, options.prefetchFiles ?? []);
   return { platform, layers, ztocs, ...lists };
@@ -136,61 +156,16 @@ export function indexRecord(
     artifactType: descriptor.artifactType ?? MEDIA_TYPE_SOCI_INDEX_V1,
     sizeBytes: descriptor.size,
     createdAt: new Date(),
-    ztocs: parts.ztocs.map(({ digest, sizeBytes, layer, spanSizeBytes }) => ({
+    ztocs: parts.ztocs.map(({ digest, sizeBytes, layer, spanSizeBytes, builtHere = true }) => ({
       digest,
       sizeBytes,
       layerDigest: layer.digest,
       layerMediaType: layer.mediaType,
       spanSizeBytes,
+      builtHere,
     })),
     prefetchLists: parts.prefetchLists,
   };
-}
-
-/**
- * Indexes each distinct layer once, one after the other: the work is bound by this thread, while the next bytes wait in the socket;
- * two at a time took as long and 30 MB more.
- */
-async function indexLayers(
-  layers: readonly SourceLayer[],
-  options: CreateIndexOptions,
-): Promise<ReadonlyMap<string, LayerOutcome>> {
-  const outcomes = new Map<string, LayerOutcome>();
-  for (const layer of layers) {
-    const key = keyOf(layer);
-    if (!outcomes.has(key)) outcomes.set(key, await indexOne(layer, options));
-  }
-  return outcomes;
-}
-
-async function indexOne(
-  { descriptor: layer, diffId }: SourceLayer,
-  options: CreateIndexOptions,
-): Promise<LayerOutcome> {
-  const { source, store, signal, engine, onProgress } = options;
-  let compressedBytes = 0;
-  onProgress?.({ layer, compressedBytes });
-  const outcome = await indexLayer({
-    store,
-    layer,
-    diffId,
-    signal,
-    engine,
-    openBlob: (descriptor) => source.openBlob(descriptor),
-    spanSizeBytes: options.spanSizeBytes ?? DEFAULT_SPAN_SIZE_BYTES,
-    minLayerSizeBytes: options.minLayerSizeBytes ?? DEFAULT_MIN_LAYER_SIZE_BYTES,
-    onBytes(bytes) {
-      compressedBytes = bytes;
-      onProgress?.({ layer, compressedBytes });
-    },
-  });
-  onProgress?.({ layer, compressedBytes, outcome });
-  return outcome;
-}
-
-/** One blob may stand in a manifest several times; with another diffID it is another claim that has to be checked. */
-function keyOf({ descriptor, diffId }: SourceLayer): string {
-  return `${descriptor.digest} ${descriptor.mediaType} ${diffId}`;
 }
 
 function createdLayer(
@@ -202,7 +177,7 @@ function createdLayer(
   if (outcome.kind === "skipped") return { ...common, skipped: outcome.reason };
   const { digest, sizeBytes } = outcome;
   const ztoc = { mediaType: MEDIA_TYPE_ZTOC, digest, size: sizeBytes };
-  return { ...common, ztoc, reused: outcome.kind === "reused" };
+  return { ...common, ztoc, reused: outcome.kind !== "indexed" };
 }
 
 /** The error for an image of which no layer got a ztoc; it says why for each. */

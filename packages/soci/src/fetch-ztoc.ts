@@ -1,5 +1,5 @@
 import { AppError, FormatError, type IoOptions } from "@soci-ts/core";
-import { decodeZtoc, type LayerIndex } from "@soci-ts/layer-index";
+import { decodeZtoc, type LayerIndex } from "@soci-ts/layer-index/ztoc";
 import { type Descriptor, layerCompression, type RepositoryName } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
 import type { Store } from "@soci-ts/store";
@@ -23,9 +23,17 @@ export interface FetchZtocOptions extends IoOptions {
  * @throws AppError `not_found`; DigestMismatchError; FormatError if the ztoc is broken or of another blob.
  */
 export async function fetchZtoc(options: FetchZtocOptions): Promise<LayerIndex> {
+  return (await fetchZtocBytes(options)).index;
+}
+
+/** Like {@link fetchZtoc}, with the bytes, for those who keep them. */
+export async function fetchZtocBytes(
+  options: FetchZtocOptions,
+): Promise<{ readonly bytes: Uint8Array; readonly index: LayerIndex }> {
   const { ztoc, layer } = options;
   const { digest } = ztoc.descriptor;
-  const index = decodeZtoc(await readZtoc(options));
+  const bytes = await readZtoc(options);
+  const index = decodeZtoc(bytes);
   if (ztoc.layerDigest !== layer.digest) {
     throw mismatch(digest, `it is of layer ${ztoc.layerDigest}, want ${layer.digest}`);
   }
@@ -42,7 +50,7 @@ export async function fetchZtoc(options: FetchZtocOptions): Promise<LayerIndex> 
       `it is of a blob with compression ${index.compression}, want ${compression} as layer ${layer.digest} has`,
     );
   }
-  return index;
+  return { bytes, index };
 }
 
 async function readZtoc(options: FetchZtocOptions): Promise<Uint8Array> {

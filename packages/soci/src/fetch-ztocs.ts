@@ -1,7 +1,7 @@
 import { AppError, type Digest, type IoOptions, Semaphore } from "@soci-ts/core";
 import type { LayerIndex } from "@soci-ts/layer-index";
 import type { Descriptor, RepositoryName } from "@soci-ts/oci";
-import { RegistryError } from "@soci-ts/registry-client";
+import { RegistryError } from "@soci-ts/registry-client/errors";
 import type { Store } from "@soci-ts/store";
 import { type FetchZtocOptions, fetchZtoc } from "./fetch-ztoc.ts";
 import { ZTOCS_AT_ONCE } from "./limits.ts";

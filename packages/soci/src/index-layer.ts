@@ -1,21 +1,11 @@
-import {
-  AppError,
-  type Digest,
-  Digester,
-  DigestMismatchError,
-  digestAlgorithm,
-  type IoOptions,
-} from "@soci-ts/core";
-import {
-  type BuildLayerIndexOptions,
-  buildLayerIndex,
-  encodeZtoc,
-  type LayerIndex,
-} from "@soci-ts/layer-index";
+import { AppError, type Digest, delay, type IoOptions } from "@soci-ts/core";
+import type { BuildLayerIndexOptions } from "@soci-ts/layer-index";
 import { type Descriptor, layerCompression } from "@soci-ts/oci";
-import type { Store } from "@soci-ts/store";
+import type { BlobRecord, Store } from "@soci-ts/store";
 import type { ImageBlob } from "./image-source.ts";
-import { MAX_ZTOC_BYTES } from "./limits.ts";
+import { findInStore, holdZtoc, type ZtocFinder } from "./known-ztoc.ts";
+import type { LayerThreads, ThreadScanOptions } from "./threads/layer-threads.ts";
+import type { ScanTask } from "./threads/scan-layer.ts";
 import { wrapped } from "./wrapped.ts";
 
 /** How to index one layer. */
@@ -28,18 +18,34 @@ export interface IndexLayerOptions extends IoOptions {
   readonly spanSizeBytes: number;
   readonly minLayerSizeBytes: number;
   readonly engine?: BuildLayerIndexOptions["engine"];
+  /** Does the work. */
+  readonly scan: LayerThreads["scan"];
+  /** Read the layer whatever is known of it. */
+  readonly force: boolean;
+  /** Asked for a ztoc that others made, when the store has none. */
+  readonly findElsewhere: ZtocFinder | undefined;
   readonly onBytes?: ((compressedBytes: number) => void) | undefined;
 }
 
-/** What became of a layer: a ztoc in the store (`reused` if it was there already), or the reason why it has none. */
+/**
+ * What became of a layer: a ztoc in the store (`reused` if it was there already or another process made it meanwhile, `found` if it
+ * comes from the image's registry), or the reason why it has none.
+ */
 export type LayerOutcome =
-  | { readonly kind: "indexed" | "reused"; readonly digest: Digest; readonly sizeBytes: number }
+  | {
+      readonly kind: "indexed" | "reused" | "found";
+      readonly digest: Digest;
+      readonly sizeBytes: number;
+    }
   | { readonly kind: "skipped"; readonly reason: string };
+
+/** The end of a process that works on a layer is no event for others, so its claim is looked at so often. */
+const CLAIM_POLL_MS = 100;
 
 /**
  * Puts the ztoc of one layer into the store. Skips a layer that is too small, of a kind that can't be read at an offset,
  * or holds an entry that we do not know.
- * @throws DigestMismatchError if the blob or its content is not what manifest and config say; FormatError if it is broken.
+ * @throws AppError `data_loss` if the blob or its content is not what manifest and config say, or is broken.
  */
 export async function indexLayer(options: IndexLayerOptions): Promise<LayerOutcome> {
   const { layer, minLayerSizeBytes } = options;
@@ -50,112 +56,78 @@ export async function indexLayer(options: IndexLayerOptions): Promise<LayerOutco
   if (layer.size < minLayerSizeBytes) {
     return skipped(`${layer.size} bytes, below the minimum of ${minLayerSizeBytes}`);
   }
-  const known = await findKnown(options);
-  if (known !== undefined) return known;
-  const input = new LayerInput(options.openBlob(layer), options);
-  try {
-    const built = await scanLayer(options, compression, input);
-    const { digest, sizeBytes } = await options.store.writeBlob(encodeZtoc(built));
-    return { kind: "indexed", digest, sizeBytes };
-  } catch (error) {
-    const { code, message } = AppError.from(error);
-    // A registry's "unimplemented" says nothing about the layer.
-    if (code === "unimplemented" && !input.failed) return skipped(message);
-    throw wrapped(`Cannot index layer ${layer.digest}: ${message}`, error);
-  }
+  return options.force
+    ? await buildZtoc(options, compression)
+    : await shareZtoc(options, compression);
 }
 
 function skipped(reason: string): LayerOutcome {
   return { kind: "skipped", reason };
 }
 
-/** A ztoc made earlier for the same blob and span size serves again, if the store still has it whole. */
-async function findKnown(options: IndexLayerOptions): Promise<LayerOutcome | undefined> {
-  const { store, layer, spanSizeBytes } = options;
-  const known = store.findZtoc(layer.digest, spanSizeBytes);
-  if (known === undefined) return undefined;
+/** Takes what is there, waits for what another is making, else builds and lets others have it. */
+async function shareZtoc(
+  options: IndexLayerOptions,
+  compression: ScanTask["compression"],
+): Promise<LayerOutcome> {
+  const { store, layer, spanSizeBytes, signal, findElsewhere } = options;
+  for (;;) {
+    const known = await findInStore(store, layer, spanSizeBytes);
+    if (known !== undefined) return { kind: "reused", ...known };
+    const claim = store.claimZtoc(layer.digest, spanSizeBytes);
+    if (claim.kind === "ours") break;
+    if (claim.kind === "made") {
+      const made = await holdZtoc(store, claim.digest);
+      return made === undefined
+        ? await buildZtoc(options, compression)
+        : { kind: "reused", ...made };
+    }
+    await delay(CLAIM_POLL_MS, signal);
+  }
+  let made: BlobRecord | undefined;
   try {
-    const bytes = await store.readBlob(known.digest, { maxBytes: MAX_ZTOC_BYTES });
-    // Writing what is there already holds it, so that no other process's `removeIndex` takes it away before ours names it.
-    const { digest, sizeBytes } = await store.writeBlob(bytes);
-    return { kind: "reused", digest, sizeBytes };
-  } catch (error) {
-    const { code } = AppError.from(error);
-    if (code === "not_found" || code === "data_loss") return undefined;
-    throw error;
+    const found = await findElsewhere?.(layer, spanSizeBytes);
+    if (found !== undefined) return { kind: "found", ...found };
+    const outcome = await buildZtoc(options, compression);
+    // What comes from elsewhere is not passed on: another image's creator may believe other indexes.
+    if (outcome.kind === "indexed") made = outcome;
+    return outcome;
+  } finally {
+    store.settleClaim(layer.digest, spanSizeBytes, made);
   }
 }
 
-async function scanLayer(
+async function buildZtoc(
   options: IndexLayerOptions,
-  compression: "gzip" | "none",
-  input: LayerInput,
-): Promise<LayerIndex> {
-  const { layer, diffId, signal, engine, spanSizeBytes, onBytes } = options;
-  const content = new ExtraDigest(diffId);
-  const built = await buildLayerIndex(input.read(), {
+  compression: ScanTask["compression"],
+): Promise<LayerOutcome> {
+  const { layer, diffId, signal, engine, spanSizeBytes, onBytes, store } = options;
+  const blob = options.openBlob(layer);
+  let inputFailed = false;
+  const scanOptions: ThreadScanOptions = {
+    signal,
+    onBytes,
+    onInputFailure: () => {
+      inputFailed = true;
+    },
+  };
+  const task: ScanTask = {
     compression,
     spanSizeBytes,
-    onOutput: (bytes) => content.update(bytes),
-    ...(engine === undefined ? {} : { engine }),
-    ...(onBytes === undefined ? {} : { onProgress: onBytes }),
-    ...(signal === undefined ? {} : { signal }),
-  });
-  input.digest.verify("the blob", built.layerDigest);
-  content.verify("the uncompressed content (diffID)", built.diffId);
-  if (built.index !== undefined) return built.index;
-  throw new AppError("unimplemented", `media type ${layer.mediaType} can't be read at an offset`);
-}
-
-/** The stream of a layer's blob; remembers whether reading it, rather than what was read, failed. */
-class LayerInput {
-  readonly digest: ExtraDigest;
-  readonly #blob: ImageBlob;
-  readonly #signal: AbortSignal | undefined;
-  #failed = false;
-
-  constructor(blob: ImageBlob, options: IndexLayerOptions) {
-    this.digest = new ExtraDigest(options.layer.digest);
-    this.#blob = blob;
-    this.#signal = options.signal;
-  }
-
-  get failed(): boolean {
-    return this.#failed;
-  }
-
-  async *read(): AsyncGenerator<Uint8Array> {
-    const stream = this.#blob.stream(0, this.#blob.size, { signal: this.#signal });
-    try {
-      for await (const bytes of stream) {
-        this.digest.update(bytes);
-        yield bytes;
-      }
-    } catch (error) {
-      this.#failed = true;
-      throw error;
-    }
-  }
-}
-
-/** The scan computes sha256; where a manifest or config names content by another algorithm, this computes that beside it. */
-class ExtraDigest {
-  readonly #want: Digest;
-  readonly #digester: Digester | undefined;
-
-  constructor(want: Digest) {
-    this.#want = want;
-    const algorithm = digestAlgorithm(want);
-    this.#digester = algorithm === "sha256" ? undefined : new Digester(algorithm);
-  }
-
-  update(bytes: Uint8Array): void {
-    this.#digester?.update(bytes);
-  }
-
-  /** Compares with the scan's sha256, or with the own one. */
-  verify(what: string, scanned: Digest): void {
-    const actual = this.#digester?.digest() ?? scanned;
-    if (actual !== this.#want) throw new DigestMismatchError(what, this.#want, actual);
+    engine,
+    layerDigest: layer.digest,
+    diffId,
+  };
+  try {
+    const stream = blob.stream(0, blob.size, { signal, overwrites: true });
+    const { ztoc, digest } = await options.scan(task, stream, scanOptions);
+    signal?.throwIfAborted();
+    return { kind: "indexed", ...(await store.writeBlob(ztoc, { digest })) };
+  } catch (error) {
+    signal?.throwIfAborted();
+    const { code, message } = AppError.from(error);
+    // A registry's "unimplemented" says nothing about the layer.
+    if (code === "unimplemented" && !inputFailed) return skipped(message);
+    throw wrapped(`Cannot index layer ${layer.digest}: ${message}`, error);
   }
 }

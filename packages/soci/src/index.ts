@@ -42,6 +42,7 @@ export {
 export { type ImageTree, isImageTree } from "./image-tree.ts";
 export type { LayerOutcome } from "./index-layer.ts";
 export type { ConsideredIndex, IndexOrigin } from "./index-places.ts";
+export type { ReuseOptions } from "./known-ztoc.ts";
 export {
   type OciLayoutName,
   ociLayoutImageSource,

@@ -10,7 +10,7 @@ import {
   verifyDigest,
 } from "@soci-ts/core";
 import type { Descriptor } from "@soci-ts/oci";
-import type { ImageBlob } from "./image-source.ts";
+import type { ImageBlob, StreamOptions } from "./image-source.ts";
 import { wrapped } from "./wrapped.ts";
 
 const STREAM_BYTES = 256 * 1024;
@@ -31,15 +31,17 @@ export class LayoutBlob implements ImageBlob {
     checkRange(this.size, offset, length);
     options?.signal?.throwIfAborted();
     await using file = await openBlobFile(this.#root, this.#descriptor);
-    return readExactly(file, offset, length);
+    return readExactly(file, offset, new Uint8Array(length));
   }
 
-  async *stream(start: number, end: number, options?: IoOptions): AsyncGenerator<Uint8Array> {
+  async *stream(start: number, end: number, options?: StreamOptions): AsyncGenerator<Uint8Array> {
     checkRange(this.size, start, end - start);
     await using file = await openBlobFile(this.#root, this.#descriptor);
+    const memory = options?.overwrites === true ? new Uint8Array(STREAM_BYTES) : undefined;
     for (let at = start; at < end; at += STREAM_BYTES) {
       options?.signal?.throwIfAborted();
-      yield await readExactly(file, at, Math.min(STREAM_BYTES, end - at));
+      const length = Math.min(STREAM_BYTES, end - at);
+      yield await readExactly(file, at, memory?.subarray(0, length) ?? new Uint8Array(length));
     }
   }
 }
@@ -87,7 +89,7 @@ export async function readBounded(
       `Cannot read ${path}: it has ${sizeBytes} bytes, want at most ${options.maxBytes}`,
     );
   }
-  return readExactly(file, 0, sizeBytes);
+  return readExactly(file, 0, new Uint8Array(sizeBytes));
 }
 
 /** O_NOFOLLOW refuses a link, O_NONBLOCK keeps a fifo from blocking us; the check is on what was opened. */
@@ -108,11 +110,15 @@ async function openRegular(path: string): Promise<{ file: FileHandle; sizeBytes:
   throw new AppError("invalid_argument", `Cannot open ${path}: it is not a regular file`);
 }
 
-async function readExactly(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
+/** Fills `bytes`. */
+async function readExactly(
+  file: FileHandle,
+  offset: number,
+  bytes: Uint8Array,
+): Promise<Uint8Array> {
   let at = 0;
-  while (at < length) {
-    const { bytesRead } = await file.read(bytes, at, length - at, offset + at);
+  while (at < bytes.length) {
+    const { bytesRead } = await file.read(bytes, at, bytes.length - at, offset + at);
     if (bytesRead === 0) {
       throw new AppError("data_loss", `Cannot read at offset ${offset + at}: the file ends there`);
     }

@@ -1,5 +1,5 @@
 import { type Digest, FormatError, isDigest, sha256 } from "@soci-ts/core";
-import { DEFAULT_BUILD_TOOL } from "@soci-ts/layer-index";
+import { DEFAULT_BUILD_TOOL } from "@soci-ts/layer-index/ztoc";
 import {
   ANNOTATION_BUILD_TOOL,
   ANNOTATION_LAYER_DIGEST,
@@ -46,6 +46,8 @@ export interface SociIndexParts {
     readonly sizeBytes: number;
     readonly layer: Descriptor;
     readonly spanSizeBytes: number;
+    /** False if it was made elsewhere. Default true; the index does not say it. */
+    readonly builtHere?: boolean;
   }[];
   /** The lists of spans to fetch early, in the order of the image's layers. */
   readonly prefetchLists?: readonly PrefetchListEntry[] | undefined;

@@ -19,6 +19,7 @@ interface ZtocRow {
   readonly layer_digest: string;
   readonly layer_media_type: string;
   readonly span_size_bytes: number;
+  readonly built_here: number;
 }
 
 /**
@@ -28,7 +29,7 @@ interface ZtocRow {
 const IS_PREFETCH = `z.layer_media_type = '${MEDIA_TYPE_SOCI_PREFETCH}'`;
 
 const ZTOC_COLUMNS =
-  "z.digest, z.size_bytes, z.layer_digest, z.layer_media_type, z.span_size_bytes";
+  "z.digest, z.size_bytes, z.layer_digest, z.layer_media_type, z.span_size_bytes, z.built_here";
 
 /** Rows of indexes and their ztocs. Its methods read and write rows; transactions and blobs are the store's affair. */
 export class Catalogue {
@@ -59,12 +60,13 @@ export class Catalogue {
     );
     this.#run("DELETE FROM index_ztoc WHERE index_digest = ?", digest);
     const insertZtoc = this.#database.prepare(
-      "INSERT INTO index_ztoc VALUES (?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO index_ztoc VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     );
     const lists = (index.prefetchLists ?? []).map((list) => ({
       ...list,
       layerMediaType: MEDIA_TYPE_SOCI_PREFETCH,
       spanSizeBytes: 0,
+      builtHere: true,
     }));
     for (const [position, ztoc] of [...index.ztocs, ...lists].entries()) {
       const { sizeBytes, layerDigest, layerMediaType, spanSizeBytes } = ztoc;
@@ -76,6 +78,7 @@ export class Catalogue {
         layerDigest,
         layerMediaType,
         spanSizeBytes,
+        ztoc.builtHere === false ? 0 : 1,
       );
     }
   }
@@ -116,7 +119,7 @@ export class Catalogue {
   findZtoc(layerDigest: Digest, spanSizeBytes: number): ZtocRecord | undefined {
     return this.#ztocs(
       `index_ztoc z JOIN soci_index i ON i.digest = z.index_digest
-       WHERE z.layer_digest = ? AND z.span_size_bytes = ? AND NOT ${IS_PREFETCH}
+       WHERE z.layer_digest = ? AND z.span_size_bytes = ? AND z.built_here = 1 AND NOT ${IS_PREFETCH}
        ORDER BY i.created_at_ms DESC, z.digest LIMIT 1`,
       layerDigest,
       spanSizeBytes,
@@ -177,5 +180,6 @@ function ztocOf(row: ZtocRow): ZtocRecord {
     layerDigest: parseDigest(row.layer_digest),
     layerMediaType: row.layer_media_type,
     spanSizeBytes: row.span_size_bytes,
+    ...(row.built_here === 0 && { builtHere: false }),
   };
 }

@@ -8,5 +8,7 @@ export type {
   ReadBlobOptions,
   Store,
   StoreDirectory,
+  WriteBlobOptions,
+  ZtocClaim,
   ZtocRecord,
 } from "./types.ts";

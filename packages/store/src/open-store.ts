@@ -5,6 +5,7 @@ import { AppError, type Digest, type Logger, sha256, silentLogger } from "@soci-
 import { type Database, openDatabase, openOrReplaceDatabase } from "@soci-ts/sqlite";
 import { BlobFiles, namesIn } from "./blobs.ts";
 import { Catalogue } from "./catalogue.ts";
+import { Claims } from "./claims.ts";
 import { Holds } from "./holds.ts";
 import { ownerState } from "./process-owner.ts";
 import { CATALOGUE_FILE, prepareRoot, TEMPORARY_DIRECTORY } from "./root-directory.ts";
@@ -17,6 +18,8 @@ import type {
   ReadBlobOptions,
   Store,
   StoreDirectory,
+  WriteBlobOptions,
+  ZtocClaim,
   ZtocRecord,
 } from "./types.ts";
 
@@ -60,6 +63,7 @@ class DiskStore implements Store {
   readonly #database: Database;
   readonly #catalogue: Catalogue;
   readonly #holds: Holds;
+  readonly #claims: Claims;
   readonly #blobs: BlobFiles;
   readonly #logger: Logger;
   #open = true;
@@ -69,6 +73,7 @@ class DiskStore implements Store {
     this.#database = database;
     this.#catalogue = new Catalogue(database);
     this.#holds = new Holds(database);
+    this.#claims = new Claims(database);
     this.#blobs = new BlobFiles(root);
     this.#logger = logger;
   }
@@ -81,8 +86,8 @@ class DiskStore implements Store {
     return this.#blobs.read(digest, options.maxBytes);
   }
 
-  async writeBlob(bytes: Uint8Array): Promise<BlobRecord> {
-    const digest = sha256(bytes);
+  async writeBlob(bytes: Uint8Array, options: WriteBlobOptions = {}): Promise<BlobRecord> {
+    const digest = options.digest ?? sha256(bytes);
     this.#holds.take(digest);
     try {
       await this.#blobs.write(digest, bytes);
@@ -142,6 +147,14 @@ class DiskStore implements Store {
     return this.#catalogue.findZtoc(layerDigest, spanSizeBytes);
   }
 
+  claimZtoc(layerDigest: Digest, spanSizeBytes: number): ZtocClaim {
+    return this.#claims.take(layerDigest, spanSizeBytes);
+  }
+
+  settleClaim(layerDigest: Digest, spanSizeBytes: number, made: BlobRecord | undefined): void {
+    this.#claims.settle(layerDigest, spanSizeBytes, made);
+  }
+
   async directory(name: StoreDirectory): Promise<string> {
     const path = join(this.root, name);
     await mkdir(path, { recursive: true, mode: 0o700 });
@@ -152,6 +165,7 @@ class DiskStore implements Store {
     if (!this.#open) return;
     this.#open = false;
     try {
+      this.#claims.dropAll();
       this.#holds.dropAll();
     } finally {
       this.#database.close();
@@ -173,7 +187,10 @@ class DiskStore implements Store {
       await rm(join(directory, name), { recursive: true, force: true });
       this.#logger.info("leftover of a killed process deleted", { path: name });
     }
-    this.#database.transaction(() => this.#holds.forgetDead());
+    this.#database.transaction(() => {
+      this.#holds.forgetDead();
+      this.#claims.forgetDead();
+    });
     const old = (await this.#blobs.list()).filter(({ writtenAtMs }) => writtenAtMs < before);
     const unnamed = old.map(({ digest }) => digest).filter((it) => !this.#catalogue.isNamed(it));
     if (unnamed.length > 0) this.#deleteUnneeded(unnamed);

@@ -38,4 +38,16 @@ export const CATALOGUE_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (digest, owner)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  ALTER TABLE index_ztoc ADD COLUMN built_here INTEGER NOT NULL DEFAULT 1;
+
+  CREATE TABLE claim (
+    layer_digest TEXT NOT NULL,
+    span_size_bytes INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    ztoc_digest TEXT,
+    size_bytes INTEGER,
+    PRIMARY KEY (layer_digest, span_size_bytes)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

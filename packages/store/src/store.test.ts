@@ -274,3 +274,33 @@ test("directory() makes another room's directory once", async (t) => {
   assert.equal(path, join(store.root, "mounts"));
   assert.equal(await store.directory("mounts"), path);
 });
+
+test("findZtoc() gives ztocs that were built here only", async (t) => {
+  const store = await newStore(t);
+  const index = await writeIndex(store, "app", ["layer"]);
+  const [ztoc] = index.ztocs;
+  assert.ok(ztoc !== undefined);
+  await store.addIndex({ ...index, ztocs: [{ ...ztoc, builtHere: false }] });
+  assert.equal(store.findZtoc(ztoc.layerDigest, ztoc.spanSizeBytes), undefined);
+  assert.deepEqual(store.getZtoc(ztoc.digest), { ...ztoc, builtHere: false });
+  await store.addIndex(index);
+  assert.deepEqual(store.findZtoc(ztoc.layerDigest, ztoc.spanSizeBytes), ztoc);
+});
+
+test("claimZtoc() gives a layer's ztoc to one at a time, and to all once it is made", async (t) => {
+  const root = newRoot(t);
+  const [first, second] = [await newStore(t, root), await newStore(t, root)];
+  const layer = digestOfText("layer");
+  assert.deepEqual(first.claimZtoc(layer, 1000), { kind: "ours" });
+  assert.deepEqual(second.claimZtoc(layer, 1000), { kind: "theirs" });
+  assert.deepEqual(first.claimZtoc(layer, 1000), { kind: "theirs" });
+  assert.deepEqual(second.claimZtoc(layer, 2000), { kind: "ours" });
+  first.settleClaim(layer, 1000, undefined);
+  assert.deepEqual(second.claimZtoc(layer, 1000), { kind: "ours" });
+  const made = await second.writeBlob(Buffer.from("ztoc"));
+  second.settleClaim(layer, 1000, made);
+  assert.deepEqual(first.claimZtoc(layer, 1000), { kind: "made", ...made });
+  await second.close();
+  assert.deepEqual(first.claimZtoc(layer, 1000), { kind: "ours" });
+  assert.deepEqual(first.claimZtoc(layer, 2000), { kind: "ours" });
+});

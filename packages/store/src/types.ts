@@ -10,11 +10,13 @@ export interface ZtocRecord {
   readonly layerDigest: Digest;
   readonly layerMediaType: string;
   readonly spanSizeBytes: number;
+  /** False if it was not built on this machine from the layer itself, but taken from a registry. Default true. */
+  readonly builtHere?: boolean;
 }
 
 /**
- * A SOCI index in the catalogue. Its bytes, and those of its ztocs, are blobs of the store. The catalogue is for indexes that were built
- * on this machine, from the layers themselves: {@link Store.findZtoc} lends their ztocs to other images with the same layer.
+ * A SOCI index in the catalogue. Its bytes, and those of its ztocs, are blobs of the store. {@link Store.findZtoc} lends its ztocs to
+ * other images with the same layer if they were built on this machine.
  */
 export interface IndexRecord {
   readonly digest: Digest;
@@ -46,6 +48,21 @@ export interface BlobRecord {
   readonly digest: Digest;
   readonly sizeBytes: number;
 }
+
+/** How to write a blob. */
+export interface WriteBlobOptions {
+  /** The sha256 of the bytes, if the caller has computed it (in another thread, say): it is believed. */
+  readonly digest?: Digest;
+}
+
+/**
+ * Whose work the ztoc of a layer is: `ours` from now on until it is settled; `theirs`, being made by another process or another
+ * part of this one; or `made` by one that still runs, which has it in the store.
+ */
+export type ZtocClaim =
+  | { readonly kind: "ours" }
+  | { readonly kind: "theirs" }
+  | ({ readonly kind: "made" } & BlobRecord);
 
 /** How much of a blob may be read into memory. */
 export interface ReadBlobOptions {
@@ -82,7 +99,7 @@ export interface Store extends AsyncDisposable {
    */
   readBlob(digest: Digest, options?: ReadBlobOptions): Promise<Uint8Array>;
   /** Stores bytes under their sha256 digest: either the whole blob is on the disk, flushed, when this resolves, or none. Idempotent. */
-  writeBlob(bytes: Uint8Array): Promise<BlobRecord>;
+  writeBlob(bytes: Uint8Array, options?: WriteBlobOptions): Promise<BlobRecord>;
   /** Where the blob's file is, or would be. Never write to it. */
   blobPath(digest: Digest): string;
   /**
@@ -103,10 +120,17 @@ export interface Store extends AsyncDisposable {
   listZtocs(): ZtocRecord[];
   /** The ztoc's record; undefined if no index names it. */
   getZtoc(digest: Digest): ZtocRecord | undefined;
-  /** The newest ztoc for this layer with this span size. */
+  /** The newest ztoc for this layer with this span size that was built here. */
   findZtoc(layerDigest: Digest, spanSizeBytes: number): ZtocRecord | undefined;
+  /**
+   * Asks to be the one that makes the ztoc of a layer. Who got `ours` settles it, whatever happens; a claim of a process that ended is
+   * as good as none.
+   */
+  claimZtoc(layerDigest: Digest, spanSizeBytes: number): ZtocClaim;
+  /** Ends a claim that was `ours`: with the ztoc, which is in the store, or without if it could not be made. */
+  settleClaim(layerDigest: Digest, spanSizeBytes: number, made: BlobRecord | undefined): void;
   /** The path of a directory for another room's files, made if absent (mode 0700). */
   directory(name: StoreDirectory): Promise<string>;
-  /** Lets go of the blobs held by this instance and closes the catalogue. Idempotent. */
+  /** Lets go of the blobs held by this instance and of its claims, and closes the catalogue. Idempotent. */
   close(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 import { digestHex } from "@soci-ts/core";
-import { type Descriptor, formatPlatform, parsePlatform } from "@soci-ts/oci";
+import { type Descriptor, formatPlatform, parsePlatform, parseReference } from "@soci-ts/oci";
 import {
   type CreatedIndex,
   type CreatedLayer,
@@ -7,6 +7,8 @@ import {
   type LayerOutcome,
   type LayerProgress,
   type PrefetchLists,
+  parseOciLayoutName,
+  type ReuseOptions,
 } from "@soci-ts/soci";
 import { formatBytes, type Report, renderFacts, renderTable } from "../output.ts";
 import type { Progress, Task } from "../progress.ts";
@@ -20,6 +22,9 @@ export interface CreateOptions extends PrefetchOptions {
   readonly spanSize: number;
   readonly minLayerSize: number;
   readonly platform?: string;
+  readonly jobs?: number;
+  readonly reuse: "any" | "bound" | "none";
+  readonly force?: boolean;
   readonly push?: boolean;
 }
 
@@ -41,6 +46,10 @@ export async function create(
     prefetchFiles,
     spanSizeBytes: options.spanSize,
     minLayerSizeBytes: options.minLayerSize,
+    jobs: options.jobs,
+    force: options.force,
+    reuse: await reuseOptions(session, name, options),
+    logger: session.logger,
     onProgress: layerProgress(session.progress),
     signal: session.signal,
   });
@@ -51,6 +60,22 @@ export async function create(
   return {
     json: { ...createdJson(created), pushed: pushJson(pushed) },
     text: `${made.text}\n\n${pushText(pushed)}`,
+  };
+}
+
+/** Indexes that others made are in registries only. */
+async function reuseOptions(
+  session: Session,
+  name: string,
+  { reuse, force }: CreateOptions,
+): Promise<ReuseOptions | undefined> {
+  const isElsewhere = parseOciLayoutName(name) === undefined;
+  if (reuse === "none" || force === true || !isElsewhere) return undefined;
+  const { registry, repository } = parseReference(name);
+  return {
+    client: await session.client(),
+    repository: { registry, repository },
+    policy: { kind: reuse },
   };
 }
 
@@ -71,7 +96,8 @@ function taskName(layer: Descriptor): string {
 
 function outcomeText(outcome: LayerOutcome): string {
   if (outcome.kind === "skipped") return `skipped: ${outcome.reason}`;
-  return `${outcome.kind}, ztoc ${formatBytes(outcome.sizeBytes)}`;
+  const how = outcome.kind === "found" ? "found in the registry" : outcome.kind;
+  return `${how}, ztoc ${formatBytes(outcome.sizeBytes)}`;
 }
 
 function report(created: CreatedIndex): Report {

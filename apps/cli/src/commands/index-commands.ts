@@ -1,5 +1,4 @@
 import { formatPlatform, MANIFEST_LIMIT_BYTES } from "@soci-ts/oci";
-import { parseSociIndex } from "@soci-ts/soci";
 import type { IndexRecord } from "@soci-ts/store";
 import { formatBytes, type Report, renderFacts, renderTable } from "../output.ts";
 import type { Session } from "../wire.ts";
@@ -32,6 +31,7 @@ export async function indexInfo(session: Session, text: string): Promise<Report>
   );
   const records = indexes.filter((index) => index.digest === digest);
   const bytes = await store.readBlob(digest, { maxBytes: MANIFEST_LIMIT_BYTES });
+  const { parseSociIndex } = await import("@soci-ts/soci");
   const index = parseSociIndex(bytes);
   const [record] = records;
   const facts = renderFacts([

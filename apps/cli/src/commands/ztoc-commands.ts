@@ -1,5 +1,5 @@
 import { displayByteString } from "@soci-ts/core";
-import { decodeZtoc, type LayerIndex } from "@soci-ts/layer-index";
+import type { LayerIndex } from "@soci-ts/layer-index";
 import type { Store, ZtocRecord } from "@soci-ts/store";
 import { formatBytes, type Report, renderFacts, renderTable } from "../output.ts";
 import type { Session } from "../wire.ts";
@@ -77,6 +77,7 @@ export async function openZtoc(store: Store, text: string): Promise<OpenedZtoc> 
     ztocs.map((ztoc) => ztoc.digest),
   );
   const record = ztocs.find((ztoc) => ztoc.digest === digest) as ZtocRecord;
+  const { decodeZtoc } = await import("@soci-ts/layer-index/ztoc");
   return { record, index: decodeZtoc(await store.readBlob(digest)) };
 }
 

@@ -1,6 +1,6 @@
 import { AppError, FormatError } from "@soci-ts/core";
 import { Decompress } from "fzstd";
-import type { LayerReader } from "../layer-reader.ts";
+import type { LayerReader, LayerReaderOptions } from "../layer-reader.ts";
 import type { TarOutput } from "../tar-output.ts";
 import { ZstdFrames } from "./frames.ts";
 
@@ -13,11 +13,13 @@ export class ZstdReader implements LayerReader {
   readonly pieceBytes = 4096;
   readonly #frames = new ZstdFrames(MAX_WINDOW_BYTES);
   readonly #decompress: Decompress;
+  readonly #hasher: LayerReaderOptions["hasher"];
   #offset = 0;
   /** What the taker of the output threw, which is not the decompressor's fault. */
   #outputFailure: unknown;
 
-  constructor(output: TarOutput) {
+  constructor(output: TarOutput, { hasher }: Pick<LayerReaderOptions, "hasher">) {
+    this.#hasher = hasher;
     this.#decompress = new Decompress((bytes) => {
       try {
         output.push(bytes);
@@ -29,6 +31,7 @@ export class ZstdReader implements LayerReader {
   }
 
   push(bytes: Uint8Array): void {
+    this.#hasher.blob(bytes);
     this.#frames.push(bytes);
     // The decompressor keeps pieces until it has a whole block, and the caller reuses its memory.
     this.#run(new Uint8Array(bytes), false);

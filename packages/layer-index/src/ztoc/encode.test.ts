@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { AppError, sha256 } from "@soci-ts/core";
 import type { TarEntry } from "@soci-ts/tar";
 import { b, blobOf, PLAIN_ENTRY, SMALL_CONTENT } from "../testing/small-ztoc.ts";
-import type { LayerIndex } from "../types.ts";
+import type { EncodableIndex } from "../types.ts";
 import { decodeZtoc } from "./decode.ts";
 import { encodeZtoc } from "./encode.ts";
 import { ALGORITHM_GZIP } from "./slots.ts";
@@ -20,7 +20,7 @@ const ZERO_ENTRY = {
   mtimeSec: -62_135_596_800,
 } satisfies TarEntry;
 
-const INDEX: LayerIndex = {
+const INDEX: EncodableIndex = {
   compression: "none",
   compressedSizeBytes: 4608,
   uncompressedSizeBytes: 4608,
@@ -74,11 +74,11 @@ describe("encodeZtoc()", () => {
     );
   });
 
-  const second = (changes: Partial<TarEntry>): LayerIndex => ({
+  const second = (changes: Partial<TarEntry>): EncodableIndex => ({
     ...INDEX,
     entries: [PLAIN_ENTRY, { ...PLAIN_ENTRY, headerOffset: 1024, dataOffset: 1536, ...changes }],
   });
-  const bad: [string, LayerIndex, RegExp][] = [
+  const bad: [string, EncodableIndex, RegExp][] = [
     [
       "a hard link with a size",
       second({ type: "hardlink" }),

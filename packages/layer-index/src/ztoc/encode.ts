@@ -1,4 +1,4 @@
-import type { LayerIndex } from "../types.ts";
+import type { EncodableIndex } from "../types.ts";
 import { ALGORITHM_GZIP, ALGORITHM_UNCOMPRESSED, DEFAULT_BUILD_TOOL } from "./slots.ts";
 import { encodeTarZinfo } from "./tar-zinfo.ts";
 import { verifyEncodable } from "./verify-encodable.ts";
@@ -17,7 +17,7 @@ export interface EncodeZtocOptions {
  * @throws AppError `unimplemented` if a ztoc can't say what the index says: an entry that is no file but has a size, a gap
  * before a header (a global PAX header), a time outside the years 0 to 9999, an empty uncompressed layer.
  */
-export function encodeZtoc(index: LayerIndex, options: EncodeZtocOptions = {}): Uint8Array {
+export function encodeZtoc(index: EncodableIndex, options: EncodeZtocOptions = {}): Uint8Array {
   verifyEncodable(index);
   const isGzip = index.compression === "gzip";
   return writeZtoc({
@@ -32,14 +32,14 @@ export function encodeZtoc(index: LayerIndex, options: EncodeZtocOptions = {}): 
   });
 }
 
-function zinfoOf(index: LayerIndex): ZtocBlob {
+function zinfoOf(index: EncodableIndex): ZtocBlob {
   return {
     sizeBytes: zinfoSizeBytes(index.checkpoints.length),
     write: (target) => writeZinfo(target, index),
   };
 }
 
-function tarZinfoOf({ spanSizeBytes, compressedSizeBytes }: LayerIndex): ZtocBlob {
+function tarZinfoOf({ spanSizeBytes, compressedSizeBytes }: EncodableIndex): ZtocBlob {
   const bytes = encodeTarZinfo({ spanSizeBytes, sizeBytes: compressedSizeBytes });
   return { sizeBytes: bytes.length, write: (target) => target.set(bytes) };
 }

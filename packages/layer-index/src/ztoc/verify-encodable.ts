@@ -1,6 +1,6 @@
 import { AppError, displayByteString, roundUp } from "@soci-ts/core";
 import type { TarEntry } from "@soci-ts/tar";
-import type { LayerIndex } from "../types.ts";
+import type { EncodableIndex } from "../types.ts";
 import { isModTime } from "./mod-time.ts";
 
 const BLOCK_BYTES = 512;
@@ -10,7 +10,7 @@ const BLOCK_BYTES = 512;
  * take each to start where the data before it, as the size field has it, ends.
  * @throws AppError `unimplemented` naming the entry.
  */
-export function verifyEncodable(index: LayerIndex): void {
+export function verifyEncodable(index: EncodableIndex): void {
   if (index.spans.length === 0) throw unencodable("the layer has no span, want one or more");
   let header = 0;
   for (const entry of index.entries) {

@@ -1,6 +1,7 @@
 import { type ByteString, byteStringFromText, compareByteStrings } from "@soci-ts/core";
 import type { TarEntry } from "@soci-ts/tar";
 import { Builder, type Offset } from "flatbuffers";
+import type { EntrySequence } from "../packed-entries.ts";
 import { formatModTime } from "./mod-time.ts";
 import { ALGORITHM_GZIP, COMPRESSION_INFO, FILE, TOC, XATTR, ZTOC, ZTOC_VERSION } from "./slots.ts";
 
@@ -16,7 +17,7 @@ export interface ZtocContent {
   readonly buildTool: string;
   readonly compressedSizeBytes: number;
   readonly uncompressedSizeBytes: number;
-  readonly entries: readonly TarEntry[];
+  readonly entries: EntrySequence;
   readonly algorithm: number;
   readonly maxSpanId: number;
   readonly spanDigests: readonly string[];
@@ -54,7 +55,7 @@ function estimateSizeBytes(ztoc: ZtocContent): number {
   return size;
 }
 
-function addToc(builder: Builder, entries: readonly TarEntry[]): Offset {
+function addToc(builder: Builder, entries: EntrySequence): Offset {
   const files = addLastFirst(entries, (entry) => addFile(builder, entry));
   const metadata = addOffsets(builder, files);
   builder.startObject(TOC.fieldCount);
@@ -145,7 +146,16 @@ function addOffsets(builder: Builder, offsets: readonly Offset[]): Offset {
   return builder.endVector();
 }
 
-/** Adds the last item first; the offsets are in the items' order. */
-function addLastFirst<T>(items: readonly T[], add: (item: T) => Offset): Offset[] {
-  return items.toReversed().map(add).reverse();
+/** Entries that are written before the memory of those behind them is let go. */
+const FORGET_EVERY = 1024;
+
+/** Adds the last entry first; the offsets are in the entries' order. */
+function addLastFirst(entries: EntrySequence, add: (entry: TarEntry) => Offset): Offset[] {
+  const offsets = new Array<Offset>(entries.length);
+  for (let at = entries.length - 1; at >= 0; at -= 1) {
+    const entry = entries.at(at);
+    if (entry !== undefined) offsets[at] = add(entry);
+    if (at % FORGET_EVERY === 0) entries.forget?.(at);
+  }
+  return offsets;
 }
