@@ -1,3 +1,4 @@
+export { type DockerArchiveImage, parseDockerArchiveManifest } from "./docker-archive.ts";
 export { encodeIndex, encodeManifest } from "./encode-manifest.ts";
 export { type ImageConfig, parseImageConfig } from "./image-config.ts";
 export { IMAGE_CONFIG_LIMIT_BYTES, MANIFEST_LIMIT_BYTES } from "./limits.ts";
@@ -16,6 +17,7 @@ export {
   MEDIA_TYPE_DOCKER_CONFIG,
   MEDIA_TYPE_DOCKER_LAYER,
   MEDIA_TYPE_DOCKER_LAYER_GZIP,
+  MEDIA_TYPE_DOCKER_LAYER_ZSTD,
   MEDIA_TYPE_DOCKER_MANIFEST,
   MEDIA_TYPE_DOCKER_MANIFEST_LIST,
   MEDIA_TYPE_OCI_CONFIG,
@@ -31,7 +33,13 @@ export {
   MEDIA_TYPE_ZTOC,
 } from "./media-types.ts";
 export { parseManifest } from "./parse-manifest.ts";
-export { formatPlatform, hostPlatform, parsePlatform, selectManifest } from "./platform.ts";
+export {
+  formatPlatform,
+  hostPlatform,
+  imageEntries,
+  parsePlatform,
+  selectManifest,
+} from "./platform.ts";
 export {
   formatReference,
   parseReference,

@@ -1,3 +1,12 @@
+export { type ArchiveFile, openedArchive, pathArchive } from "./archive-file.ts";
+export {
+  type ArchiveKind,
+  type ArchiveName,
+  type ArchiveSourceOptions,
+  archiveFileImageSource,
+  archiveImageSource,
+  parseArchiveName,
+} from "./archive-source.ts";
 export {
   type CreatedIndex,
   type CreatedLayer,
@@ -38,4 +47,5 @@ export {
 } from "./push-index.ts";
 export { type ImageReader, registryImageSource } from "./registry-source.ts";
 export { parseSociIndex, type SociIndex, type ZtocEntry } from "./soci-index.ts";
+export { spoolArchive } from "./spool-archive.ts";
 export { matchTrust, type TrustPolicy, type TrustRule } from "./trust-policy.ts";

@@ -1,12 +1,12 @@
 import {
-  type Descriptor,
   formatReference,
   IMAGE_CONFIG_LIMIT_BYTES,
   type Reference,
   type RepositoryName,
 } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
-import { type DocumentReader, type ImageSource, resolveImage } from "./image-source.ts";
+import { imageSource } from "./image-medium.ts";
+import type { ImageSource } from "./image-source.ts";
 
 /** What reading an image needs of a registry client. */
 export type ImageReader = Pick<RegistryClient, "fetchManifest" | "fetchBlob" | "openBlob">;
@@ -17,7 +17,9 @@ export function registryImageSource(client: ImageReader, reference: Reference): 
     registry: reference.registry,
     repository: reference.repository,
   };
-  const reader: DocumentReader = {
+  return imageSource({
+    reference: formatReference(reference),
+    readRoot: (options) => client.fetchManifest(reference, options),
     async readManifest(descriptor, options) {
       const { bytes } = await client.fetchManifest(
         { ...repository, digest: descriptor.digest },
@@ -25,20 +27,8 @@ export function registryImageSource(client: ImageReader, reference: Reference): 
       );
       return bytes;
     },
-    async readConfig(descriptor, options) {
-      return client.fetchBlob(repository, descriptor, {
-        ...options,
-        maxBytes: IMAGE_CONFIG_LIMIT_BYTES,
-      });
-    },
-  };
-  const name = formatReference(reference);
-  return {
-    reference: name,
-    async resolve(platform, options) {
-      const root = await client.fetchManifest(reference, options);
-      return resolveImage(root, reader, { ...options, platform, reference: name });
-    },
-    openBlob: (descriptor: Descriptor) => client.openBlob(repository, descriptor),
-  };
+    readConfig: (descriptor, options) =>
+      client.fetchBlob(repository, descriptor, { ...options, maxBytes: IMAGE_CONFIG_LIMIT_BYTES }),
+    openBlob: (descriptor) => client.openBlob(repository, descriptor),
+  });
 }

@@ -1,0 +1,87 @@
+import type { FileHandle } from "node:fs/promises";
+import { AppError, checkRange, type IoOptions, verifyDigest } from "@soci-ts/core";
+import type { Descriptor } from "@soci-ts/oci";
+import type { ImageBlob } from "./image-source.ts";
+
+const STREAM_BYTES = 256 * 1024;
+
+/** A file that can be read at any offset. */
+export type ReadableFile = Pick<FileHandle, "read">;
+
+/** A file that is open for one use, and where in it a blob starts. Whoever asked for it disposes it. */
+export interface OpenRange extends AsyncDisposable {
+  readonly file: ReadableFile;
+  /** In bytes. */
+  readonly offset: number;
+}
+
+/** A blob in a part of a file; opened for each call, so that nothing has to be closed. */
+export class FileBlob implements ImageBlob {
+  readonly size: number;
+  readonly #open: () => Promise<OpenRange>;
+
+  /** @param open - called for each read; checks that the file has `size` bytes there. */
+  constructor(size: number, open: () => Promise<OpenRange>) {
+    this.size = size;
+    this.#open = open;
+  }
+
+  async readAt(offset: number, length: number, options?: IoOptions): Promise<Uint8Array> {
+    checkRange(this.size, offset, length);
+    options?.signal?.throwIfAborted();
+    await using range = await this.#open();
+    return readExactly(range.file, range.offset + offset, length);
+  }
+
+  async *stream(start: number, end: number, options?: IoOptions): AsyncGenerator<Uint8Array> {
+    checkRange(this.size, start, end - start);
+    await using range = await this.#open();
+    for (let at = start; at < end; at += STREAM_BYTES) {
+      options?.signal?.throwIfAborted();
+      yield await readExactly(range.file, range.offset + at, Math.min(STREAM_BYTES, end - at));
+    }
+  }
+}
+
+/**
+ * A whole blob, checked against its digest.
+ * @param what - for messages: `blob of /srv/layout`.
+ * @throws AppError `resource_exhausted` if its descriptor gives it more than `maxBytes`.
+ */
+export async function readVerified(
+  what: string,
+  { blob, descriptor }: { readonly blob: ImageBlob; readonly descriptor: Descriptor },
+  options: IoOptions & { readonly maxBytes: number },
+): Promise<Uint8Array> {
+  checkSize(descriptor.digest, descriptor.size, options.maxBytes);
+  const bytes = await blob.readAt(0, descriptor.size, options);
+  verifyDigest(`${what} ${descriptor.digest}`, bytes, descriptor.digest);
+  return bytes;
+}
+
+/** @throws AppError `resource_exhausted` if `sizeBytes` is more than `maxBytes`. */
+export function checkSize(what: string, sizeBytes: number, maxBytes: number): void {
+  if (sizeBytes <= maxBytes) return;
+  throw new AppError(
+    "resource_exhausted",
+    `Cannot read ${what}: it has ${sizeBytes} bytes, want at most ${maxBytes}`,
+  );
+}
+
+/** Exactly `length` bytes from `offset`. @throws AppError `data_loss` if the file ends before. */
+export async function readExactly(
+  file: ReadableFile,
+  offset: number,
+  length: number,
+): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  while (at < length) {
+    const { bytesRead } = await file.read(bytes, at, length - at, offset + at);
+    if (bytesRead === 0) {
+      throw new AppError("data_loss", `Cannot read at offset ${offset + at}: the file ends there`);
+    }
+    at += bytesRead;
+  }
+  return bytes;
+}
