@@ -213,16 +213,11 @@ const COMPRESSIONS: readonly {
   { name: "bzip2", program: "bzip2", magic: [0x42, 0x5a, 0x68] },
 ];
 
-function otherPlace(entry: TarEntry, path: ByteString): Place {
-  switch (entry.type) {
-    // A symbolic link's target counts from its own directory, a hard link's from the archive's top.
-    case "symlink":
-      return { kind: "link", target: insidePath(entry.linkname, directoryOf(path)) };
-    case "hardlink":
-      return { kind: "link", target: insidePath(entry.linkname, "") };
-    default:
-      return { kind: "other" };
-  }
+function otherPlace({ type, linkname }: TarEntry, path: ByteString): Place {
+  // A symbolic link's target counts from its own directory, a hard link's from the archive's top.
+  if (type === "symlink") return { kind: "link", target: insidePath(linkname, directoryOf(path)) };
+  if (type === "hardlink") return { kind: "link", target: insidePath(linkname, "") };
+  return { kind: "other" };
 }
 
 function directoryOf(path: ByteString): string {

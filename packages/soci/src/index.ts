@@ -8,6 +8,11 @@ export {
   parseArchiveName,
 } from "./archive-source.ts";
 export {
+  type ContainerdContent,
+  containerdImageSource,
+  parseContainerdName,
+} from "./containerd-source.ts";
+export {
   type CreatedIndex,
   type CreatedLayer,
   type CreateIndexOptions,
@@ -15,6 +20,7 @@ export {
   DEFAULT_MIN_LAYER_SIZE_BYTES,
   type LayerProgress,
 } from "./create-index.ts";
+export { eachPlatform, type PlatformChoice, type PlatformOutcome } from "./each-platform.ts";
 export { type FetchZtocOptions, fetchZtoc } from "./fetch-ztoc.ts";
 export { type FetchZtocsOptions, fetchZtocs, type LayerZtoc } from "./fetch-ztocs.ts";
 export {

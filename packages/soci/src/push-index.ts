@@ -10,6 +10,7 @@ import {
 } from "@soci-ts/oci";
 import type { BlobContent, RegistryClient } from "@soci-ts/registry-client";
 import type { Store } from "@soci-ts/store";
+import type { ImageSource } from "./image-source.ts";
 import { MAX_ZTOC_BYTES } from "./limits.ts";
 import { type ImageReader, registryImageSource } from "./registry-source.ts";
 import { emptyConfigDescriptor, parseSociIndex, sociVersion } from "./soci-index.ts";
@@ -32,6 +33,8 @@ export interface PushIndexOptions extends IoOptions {
   readonly store: Store;
   /** The image in the registry; it must be there, and is only read. */
   readonly reference: Reference;
+  /** Where the image's manifest is looked up instead: a copy of the image, which the registry need not have yet. */
+  readonly source?: ImageSource | undefined;
   /** See `ImageSource.resolve`. */
   readonly platform?: Platform | undefined;
   /** Default: the newest index of the image's manifest in the store. */
@@ -61,7 +64,8 @@ export async function pushIndex(options: PushIndexOptions): Promise<PushedIndex>
     registry: reference.registry,
     repository: reference.repository,
   };
-  const image = await registryImageSource(client, reference).resolve(options.platform, options);
+  const source = options.source ?? registryImageSource(client, reference);
+  const image = await source.resolve(options.platform, options);
   const manifestDigest = image.manifestDescriptor.digest;
   const indexDigest = options.indexDigest ?? newestIndex(store, manifestDigest, reference);
   const bytes = await store.readBlob(indexDigest, { maxBytes: MANIFEST_LIMIT_BYTES });
