@@ -47,6 +47,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "apps/cli": [
     "core",
     "oci",
+    "containerd-api",
     "gzip",
     "erofs",
     "linux",

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFile, readFile, writeFile } from "node:fs/promises";
+import { appendFile, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
@@ -61,6 +61,17 @@ async function editIndex(
   await writeFile(path, JSON.stringify({ ...index, manifests: edit(index.manifests[0]) }));
 }
 
+/** The header block of a file of any size; its data is not there. */
+async function headerOf(name: string, sizeBytes: number): Promise<Buffer> {
+  const header = Buffer.from((await buildTar([{ name, content: "" }])).subarray(0, 512));
+  // Base-256, as GNU tar writes sizes of 8 GiB and more.
+  header.writeUInt32BE(2 ** 31, 124);
+  header.writeBigUInt64BE(BigInt(sizeBytes), 128);
+  const sum = header.reduce((total, byte, at) => total + (at >= 148 && at < 156 ? 32 : byte), 0);
+  header.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
+  return header;
+}
+
 describe("parseArchiveName()", () => {
   it("splits at the first colon after the kind", () => {
     const cases: readonly [string, object | undefined][] = [
@@ -112,6 +123,22 @@ describe("archiveFileImageSource(), of an OCI archive", () => {
     assert.deepEqual((await readLayers(archive))[0], expected);
     await assert.rejects(blob.readAt(blob.size, 1), failure("out_of_range", /bytes/));
     assert.deepEqual(await archive.platforms(), [{ os: "linux", architecture: "amd64" }]);
+  });
+
+  it("finds what lies behind 20 GiB without reading them", async () => {
+    await using bench = await openBench();
+    const image = await twoLayerLayout(bench.directory);
+    const file = join(bench.directory, "a.tar");
+    const size = 20 * 2 ** 30;
+    await writeFile(file, await headerOf("blobs/sha256/large", size));
+    await truncate(file, 512 + size);
+    await appendFile(file, await buildTar(await layoutItems(image)));
+    const archive = source(`oci-archive:${file}`);
+    const { manifestDescriptor, manifest } = await archive.resolve(undefined);
+    assert.equal(manifestDescriptor.digest, image.manifest.digest);
+    const [layer] = manifest.layers;
+    const blob = await archive.openBlob(layer!).readAt(0, layer!.size);
+    assert.equal(`sha256:${hex(blob)}`, layer!.digest);
   });
 
   it("finds an image by the name that containerd and Docker give it", async () => {
@@ -347,15 +374,7 @@ describe("archiveFileImageSource(), of what is no such archive", () => {
     const items = await layoutItems(image);
     const whole = await buildTar(items);
     const named = (name: string): Promise<Uint8Array> => buildTar([...items, { name }]);
-    const huge = Buffer.from(await buildTar([{ name: "x", content: "" }]));
-    // Base-256, as GNU tar writes sizes of 8 GiB and more.
-    huge.writeUInt32BE(2 ** 31, 124);
-    huge.writeBigUInt64BE(2n ** 41n, 128);
-    const sum = [...huge.subarray(0, 512)].reduce(
-      (total, byte, at) => total + (at >= 148 && at < 156 ? 32 : byte),
-      0,
-    );
-    huge.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
+    const huge = await headerOf("x", 2 ** 41);
     const one = await buildTar([{ name: "x" }]);
     const many = Buffer.alloc(512 * 100_001, one.subarray(0, 512));
     const cases: readonly [string, Uint8Array, "data_loss" | "resource_exhausted", RegExp][] = [

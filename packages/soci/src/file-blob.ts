@@ -1,12 +1,18 @@
-import type { FileHandle } from "node:fs/promises";
 import { AppError, checkRange, type IoOptions, verifyDigest } from "@soci-ts/core";
 import type { Descriptor } from "@soci-ts/oci";
 import type { ImageBlob } from "./image-source.ts";
 
 const STREAM_BYTES = 256 * 1024;
 
-/** A file that can be read at any offset. */
-export type ReadableFile = Pick<FileHandle, "read">;
+/** A file that can be read at any offset, as a `FileHandle` can. */
+export interface ReadableFile {
+  read(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): Promise<{ readonly bytesRead: number }>;
+}
 
 /** A file that is open for one use, and where in it a blob starts. Whoever asked for it disposes it. */
 export interface OpenRange extends AsyncDisposable {

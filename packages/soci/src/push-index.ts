@@ -4,6 +4,7 @@ import {
   EMPTY_CONFIG,
   formatReference,
   MANIFEST_LIMIT_BYTES,
+  MEDIA_TYPE_SOCI_INDEX_V1,
   type Platform,
   type Reference,
   type RepositoryName,
@@ -15,10 +16,11 @@ import { MAX_ZTOC_BYTES } from "./limits.ts";
 import { type ImageReader, registryImageSource } from "./registry-source.ts";
 import { emptyConfigDescriptor, parseSociIndex, sociVersion } from "./soci-index.ts";
 
-const UPLOADS_AT_ONCE = 2;
+const UPLOADS_AT_ONCE = 3;
 
 /** What pushing needs of a registry client. */
-export type IndexPusher = ImageReader & Pick<RegistryClient, "pushBlob" | "pushReferrer">;
+export type IndexPusher = ImageReader &
+  Pick<RegistryClient, "pushBlob" | "pushReferrer" | "listReferrers">;
 
 /** Told to {@link PushIndexOptions.onProgress} after each blob. */
 export interface PushProgress {
@@ -39,6 +41,13 @@ export interface PushIndexOptions extends IoOptions {
   readonly platform?: Platform | undefined;
   /** Default: the newest index of the image's manifest in the store. */
   readonly indexDigest?: Digest | undefined;
+  /**
+   * What to do if the registry has other indexes (v1) of the image: push and tell of them (`warn`), not push (`skip`), or not look
+   * (`allow`, the default).
+   */
+  readonly existing?: "warn" | "skip" | "allow" | undefined;
+  /** Default 3. */
+  readonly uploadsAtOnce?: number | undefined;
   readonly onProgress?: ((progress: PushProgress) => void) | undefined;
 }
 
@@ -49,6 +58,10 @@ export interface PushedIndex {
   readonly manifestDigest: Digest;
   /** How readers find it: the registry lists referrers itself, or the referrers tag was updated. */
   readonly found: "referrers" | "tag";
+  /** Other indexes (v1) of the image in the registry; none if they were not looked for. */
+  readonly others: readonly Digest[];
+  /** True if nothing was pushed because there are others. */
+  readonly isSkipped: boolean;
   readonly blobsSent: number;
   readonly bytesSent: number;
 }
@@ -76,6 +89,11 @@ export async function pushIndex(options: PushIndexOptions): Promise<PushedIndex>
       `Cannot push index ${indexDigest}: it is of manifest ${index.manifest.subject?.digest}, want ${manifestDigest} as ${formatReference(reference)} is`,
     );
   }
+  const others = await findOthers(options, { manifestDigest, indexDigest });
+  const named = { reference: formatReference(reference), indexDigest, manifestDigest, others };
+  if (options.existing === "skip" && others.length > 0) {
+    return { ...named, found: "referrers", isSkipped: true, blobsSent: 0, bytesSent: 0 };
+  }
   let blobsSent = 0;
   let bytesSent = 0;
   const send = async (descriptor: Descriptor, content: BlobContent): Promise<void> => {
@@ -87,7 +105,7 @@ export async function pushIndex(options: PushIndexOptions): Promise<PushedIndex>
   };
   await send(emptyConfigDescriptor(), EMPTY_CONFIG);
   const distinct = new Map(index.ztocs.map(({ descriptor }) => [descriptor.digest, descriptor]));
-  const permits = new Semaphore(UPLOADS_AT_ONCE);
+  const permits = new Semaphore(options.uploadsAtOnce ?? UPLOADS_AT_ONCE);
   await Promise.all(
     [...distinct.values()].map((descriptor) =>
       permits.run(() => send(descriptor, storedBlob(store, descriptor.digest)), options.signal),
@@ -100,13 +118,26 @@ export async function pushIndex(options: PushIndexOptions): Promise<PushedIndex>
     options,
   );
   return {
-    reference: formatReference(reference),
-    indexDigest,
-    manifestDigest,
+    ...named,
+    isSkipped: false,
     found: subjectHandled ? "referrers" : "tag",
     blobsSent,
     bytesSent,
   };
+}
+
+async function findOthers(
+  { client, reference, existing = "allow", signal }: PushIndexOptions,
+  digests: { readonly manifestDigest: Digest; readonly indexDigest: Digest },
+): Promise<readonly Digest[]> {
+  if (existing === "allow") return [];
+  const artifactType = MEDIA_TYPE_SOCI_INDEX_V1;
+  const { registry, repository } = reference;
+  const found = await client.listReferrers({ registry, repository }, digests.manifestDigest, {
+    artifactType,
+    signal,
+  });
+  return found.map(({ digest }) => digest).filter((digest) => digest !== digests.indexDigest);
 }
 
 /** A ztoc is read whole before any of it is sent, so that a damaged file is noticed here and not by the registry. */

@@ -1,5 +1,5 @@
 import { digestHex } from "@soci-ts/core";
-import { type Descriptor, formatPlatform, parsePlatform } from "@soci-ts/oci";
+import { type Descriptor, formatPlatform } from "@soci-ts/oci";
 import {
   type CreatedIndex,
   type CreatedLayer,
@@ -10,44 +10,45 @@ import {
 import { formatBytes, type Report, renderFacts, renderTable } from "../output.ts";
 import type { Progress, Task } from "../progress.ts";
 import type { Session } from "../wire.ts";
+import { type PlatformOptions, reportPlatforms } from "./platform-choice.ts";
 import { pushImageIndex, pushJson, pushText } from "./push.ts";
 import { registryReference } from "./registry-reference.ts";
 
 /** Options of `soci create`. */
-export interface CreateOptions {
+export interface CreateOptions extends PlatformOptions {
   readonly spanSize: number;
   readonly minLayerSize: number;
-  readonly platform?: string;
   readonly push?: boolean;
 }
 
-/** `soci create REF|oci:DIR`: indexes an image and keeps the index in the store; with `--push` also pushes it. */
+/** `soci create IMAGE`: indexes each platform asked for and keeps the indexes in the store; with `--push` also pushes them. */
 export async function create(
   session: Session,
   name: string,
   options: CreateOptions,
 ): Promise<Report> {
   if (options.push === true) registryReference("push to", name);
-  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
   const store = await session.store();
   const source = await session.source(name);
-  const created = await createIndex({
-    source,
-    store,
-    platform,
-    spanSizeBytes: options.spanSize,
-    minLayerSizeBytes: options.minLayerSize,
-    onProgress: layerProgress(session.progress),
-    signal: session.signal,
+  return reportPlatforms(session, { source, options }, async (platform) => {
+    const created = await createIndex({
+      source,
+      store,
+      platform,
+      spanSizeBytes: options.spanSize,
+      minLayerSizeBytes: options.minLayerSize,
+      onProgress: layerProgress(session.progress),
+      signal: session.signal,
+    });
+    if (options.push !== true) return report(created);
+    const { digest } = created.indexDescriptor;
+    const pushed = await pushImageIndex(session, name, { platform, indexDigest: digest });
+    const made = report(created);
+    return {
+      json: { ...createdJson(created), pushed: pushJson(pushed) },
+      text: `${made.text}\n\n${pushText(pushed)}`,
+    };
   });
-  if (options.push !== true) return report(created);
-  const { digest } = created.indexDescriptor;
-  const pushed = await pushImageIndex(session, name, { platform, indexDigest: digest });
-  const made = report(created);
-  return {
-    json: { ...createdJson(created), pushed: pushJson(pushed) },
-    text: `${made.text}\n\n${pushText(pushed)}`,
-  };
 }
 
 /** Turns what {@link createIndex} tells into bars or lines. */
