@@ -1,4 +1,5 @@
 import { fstatSync, read } from "node:fs";
+import { addAbortSignal } from "node:stream";
 import { promisify } from "node:util";
 import { AppError, type DisposeStack } from "@soci-ts/core";
 import type { RegistryClient } from "@soci-ts/registry-client";
@@ -11,6 +12,7 @@ export interface SourceParts {
   readonly config: Config;
   /** Closes what a source holds open. */
   readonly stack: DisposeStack;
+  readonly signal: AbortSignal;
   store(): Promise<Store>;
   client(): Promise<RegistryClient>;
 }
@@ -47,7 +49,7 @@ async function containerdSource(parts: SourceParts, name: string): Promise<Image
  * A file on stdin is read where it lies. A pipe can't be: the documents that say which entries are layers often come last, and an
  * image's layers are needed in its own order, so the archive is kept in a file without a name on the store's disk.
  */
-async function stdinSource({ stack, store }: SourceParts): Promise<ImageSource> {
+async function stdinSource({ stack, store, signal }: SourceParts): Promise<ImageSource> {
   const { archiveImageSource, openedArchive, spoolArchive } = await import("@soci-ts/soci");
   const reference = STDIN;
   const stats = fstatSync(0);
@@ -68,6 +70,6 @@ async function stdinSource({ stack, store }: SourceParts): Promise<ImageSource> 
   }
   const file = await (await store()).temporaryFile();
   stack.defer(() => file.close());
-  const spooled = await spoolArchive("stdin", process.stdin, file);
+  const spooled = await spoolArchive("stdin", addAbortSignal(signal, process.stdin), file);
   return archiveImageSource({ ...spooled, reference });
 }

@@ -62,7 +62,7 @@ export function openSession(config: Config, signal: AbortSignal): Session {
     client,
     async source(name) {
       const { openSource } = await import("./sources.ts");
-      return openSource({ config, stack, store, client }, name);
+      return openSource({ config, stack, signal, store, client }, name);
     },
     [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
   };
