@@ -46,6 +46,8 @@ async function runAction(
     session.progress.close();
     if (report === undefined) return 0;
     await write(process.stdout, renderReport(report, config.json));
+    const errors = config.json ? [] : (report.errors ?? []);
+    for (const error of errors) await write(process.stderr, renderError(error));
     return report.failed === undefined ? 0 : EXIT_CODES[report.failed].exitCode;
   } catch (error) {
     session.progress.close();

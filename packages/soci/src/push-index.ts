@@ -56,8 +56,8 @@ export interface PushedIndex {
   readonly reference: string;
   readonly indexDigest: Digest;
   readonly manifestDigest: Digest;
-  /** How readers find it: the registry lists referrers itself, or the referrers tag was updated. */
-  readonly found: "referrers" | "tag";
+  /** How readers find it: the registry lists referrers itself, or the referrers tag was updated. Undefined if nothing was pushed. */
+  readonly found: "referrers" | "tag" | undefined;
   /** Other indexes (v1) of the image in the registry; none if they were not looked for. */
   readonly others: readonly Digest[];
   /** True if nothing was pushed because there are others. */
@@ -92,7 +92,7 @@ export async function pushIndex(options: PushIndexOptions): Promise<PushedIndex>
   const others = await findOthers(options, { manifestDigest, indexDigest });
   const named = { reference: formatReference(reference), indexDigest, manifestDigest, others };
   if (options.existing === "skip" && others.length > 0) {
-    return { ...named, found: "referrers", isSkipped: true, blobsSent: 0, bytesSent: 0 };
+    return { ...named, found: undefined, isSkipped: true, blobsSent: 0, bytesSent: 0 };
   }
   let blobsSent = 0;
   let bytesSent = 0;

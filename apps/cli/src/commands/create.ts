@@ -1,5 +1,5 @@
 import { digestHex } from "@soci-ts/core";
-import { type Descriptor, formatPlatform } from "@soci-ts/oci";
+import { type Descriptor, formatPlatform, type Platform } from "@soci-ts/oci";
 import {
   type CreatedIndex,
   type CreatedLayer,
@@ -10,7 +10,7 @@ import {
 import { formatBytes, type Report, renderFacts, renderTable } from "../output.ts";
 import type { Progress, Task } from "../progress.ts";
 import type { Session } from "../wire.ts";
-import { type PlatformOptions, reportPlatforms } from "./platform-choice.ts";
+import { type PlatformOptions, type PlatformReport, reportPlatforms } from "./platform-choice.ts";
 import { pushImageIndex, pushJson, pushText } from "./push.ts";
 import { registryReference } from "./registry-reference.ts";
 
@@ -30,7 +30,7 @@ export async function create(
   if (options.push === true) registryReference("push to", name);
   const store = await session.store();
   const source = await session.source(name);
-  return reportPlatforms(session, { source, options }, async (platform) => {
+  const work = async (platform: Platform | undefined): Promise<PlatformReport> => {
     const created = await createIndex({
       source,
       store,
@@ -48,7 +48,8 @@ export async function create(
       json: { ...createdJson(created), pushed: pushJson(pushed) },
       text: `${made.text}\n\n${pushText(pushed)}`,
     };
-  });
+  };
+  return reportPlatforms(session, { source, options, separator: "\n\n\n", work });
 }
 
 /** Turns what {@link createIndex} tells into bars or lines. */
@@ -71,7 +72,7 @@ function outcomeText(outcome: LayerOutcome): string {
   return `${outcome.kind}, ztoc ${formatBytes(outcome.sizeBytes)}`;
 }
 
-function report(created: CreatedIndex): Report {
+function report(created: CreatedIndex): PlatformReport {
   const facts = renderFacts([
     ["index", created.indexDescriptor.digest],
     ["image", created.reference],

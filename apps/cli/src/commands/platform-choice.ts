@@ -1,3 +1,4 @@
+import { AppError } from "@soci-ts/core";
 import { formatPlatform, type Platform, parsePlatform } from "@soci-ts/oci";
 import type { ImageSource, PlatformOutcome } from "@soci-ts/soci";
 import type { Report } from "../output.ts";
@@ -10,8 +11,21 @@ export interface PlatformOptions {
   readonly allPlatforms?: boolean;
 }
 
-/** What is done for one platform; `undefined` stands for the one that an image without a wish resolves to. */
-export type PlatformWork = (platform: Platform | undefined) => Promise<Report>;
+/** What was done for one platform. */
+export interface PlatformReport {
+  readonly json: Readonly<Record<string, unknown>>;
+  readonly text: string;
+}
+
+/** How {@link reportPlatforms} goes about it. */
+export interface PlatformWork {
+  readonly source: ImageSource;
+  readonly options: PlatformOptions;
+  /** Between the texts of two platforms. */
+  readonly separator: string;
+  /** `undefined` stands for the platform that an image without a wish resolves to. */
+  readonly work: (platform: Platform | undefined) => Promise<PlatformReport>;
+}
 
 /**
  * Does `work` for each platform that the options ask for. For one the report is that of `work`, and its failure is thrown; for several it
@@ -19,29 +33,37 @@ export type PlatformWork = (platform: Platform | undefined) => Promise<Report>;
  */
 export async function reportPlatforms(
   session: Session,
-  { source, options }: { readonly source: ImageSource; readonly options: PlatformOptions },
-  work: PlatformWork,
+  { source, options, separator, work }: PlatformWork,
 ): Promise<Report> {
   const wanted = (options.platform ?? []).map((text) => parsePlatform(text));
   if (options.allPlatforms !== true && wanted.length < 2) return work(wanted[0]);
   const { eachPlatform } = await import("@soci-ts/soci");
   const choice = options.allPlatforms === true ? "all" : wanted;
   const { signal } = session;
-  return summary(await eachPlatform(source, choice, { work, signal }));
+  return summary(await eachPlatform(source, choice, { work, signal }), separator);
 }
 
-function summary(outcomes: readonly PlatformOutcome<Report>[]): Report {
-  const reports = outcomes.flatMap((outcome) => (outcome.kind === "done" ? [outcome.result] : []));
-  const failures = outcomes.flatMap((outcome) => (outcome.kind === "failed" ? [outcome] : []));
-  const failed = failures.map(({ platform, error: { code, message } }) => ({
-    platform: formatPlatform(platform),
-    error: { code, message },
-  }));
-  const texts = failed.map(({ platform, error }) => `failed  ${platform}: ${error.message}`);
-  const [first] = failed;
+function summary(outcomes: readonly PlatformOutcome<PlatformReport>[], separator: string): Report {
+  const platforms: Record<string, unknown>[] = [];
+  const failed: object[] = [];
+  const texts: string[] = [];
+  const errors: AppError[] = [];
+  for (const outcome of outcomes) {
+    const platform = formatPlatform(outcome.platform);
+    if (outcome.kind === "done") {
+      platforms.push({ platform, ...outcome.result.json });
+      texts.push(outcome.result.text);
+    } else {
+      const { code, message } = outcome.error;
+      failed.push({ platform, error: { code, message } });
+      errors.push(new AppError(code, `${platform}: ${message}`, { cause: outcome.error }));
+    }
+  }
+  const [first] = errors;
   return {
-    json: { platforms: reports.map(({ json }) => json), failed },
-    text: [...reports.map(({ text }) => text), ...texts].join("\n\n"),
-    ...(first !== undefined && { failed: first.error.code }),
+    json: { platforms, failed },
+    text: texts.join(separator),
+    errors,
+    ...(first !== undefined && { failed: first.code }),
   };
 }

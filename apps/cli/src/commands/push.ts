@@ -9,7 +9,7 @@ import {
 } from "@soci-ts/soci";
 import { formatBytes, type Report, renderFacts } from "../output.ts";
 import type { Session } from "../wire.ts";
-import { type PlatformOptions, reportPlatforms } from "./platform-choice.ts";
+import { type PlatformOptions, type PlatformReport, reportPlatforms } from "./platform-choice.ts";
 import { registryReference } from "./registry-reference.ts";
 import { resolveDigest } from "./resolve-digest.ts";
 
@@ -26,20 +26,19 @@ export async function push(session: Session, name: string, options: PushOptions)
   const indexDigest =
     options.index === undefined ? undefined : await findIndexDigest(session, options.index);
   const source = await imageToPushTo(session, name);
-  return reportPlatforms(session, { source, options }, async (platform) => {
+  const isQuiet = options.quiet === true;
+  const work = async (platform: Platform | undefined): Promise<PlatformReport> => {
     const pushed = await pushImageIndex(session, name, {
       platform,
       indexDigest,
       source,
       existing: options.existingIndex,
       uploadsAtOnce: options.maxConcurrentUploads,
-      isQuiet: options.quiet === true,
+      isQuiet,
     });
-    return {
-      json: pushJson(pushed),
-      text: options.quiet === true ? pushed.indexDigest : pushText(pushed),
-    };
-  });
+    return { json: pushJson(pushed), text: isQuiet ? pushed.indexDigest : pushText(pushed) };
+  };
+  return reportPlatforms(session, { source, options, separator: isQuiet ? "\n" : "\n\n", work });
 }
 
 /** The image as containerd has it, where an option says so; else as the registry has it. */
