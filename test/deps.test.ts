@@ -23,7 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "packages/registry-client": ["core", "oci"],
   "packages/store": ["core", "oci", "sqlite"],
   // L3
-  "packages/soci": ["core", "oci", "gzip", "layer-index", "registry-client", "store"],
+  "packages/soci": ["core", "oci", "gzip", "tar", "layer-index", "registry-client", "store"],
   "packages/lazy-layer": ["core", "oci", "gzip", "tar", "linux", "layer-index", "registry-client"],
   "packages/registry-server": ["core", "oci", "sqlite"],
   // stubs
@@ -47,6 +47,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "apps/cli": [
     "core",
     "oci",
+    "containerd-api",
     "gzip",
     "erofs",
     "linux",

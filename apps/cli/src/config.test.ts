@@ -51,6 +51,43 @@ describe("loadConfig()", () => {
     assert.equal(loadConfig({}, USER).systemCaFiles, undefined);
   });
 
+  it("reads from containerd where an option, but not where the environment names it", () => {
+    const env = { CONTAINERD_ADDRESS: "/env.sock", CONTAINERD_NAMESPACE: "env" };
+    const cases: readonly [object, Surroundings["env"], object][] = [
+      [
+        {},
+        {},
+        {
+          address: "/run/containerd/containerd.sock",
+          namespace: "default",
+          isChosen: false,
+        },
+      ],
+      [{}, env, { address: "/env.sock", namespace: "env", isChosen: false }],
+      [
+        { address: "unix:///a.sock" },
+        env,
+        { address: "/a.sock", namespace: "env", isChosen: true },
+      ],
+      [{ namespace: "n" }, env, { address: "/env.sock", namespace: "n", isChosen: true }],
+      [{ contentStore: "soci" }, env, { address: "/env.sock", namespace: "env", isChosen: true }],
+    ];
+    for (const [flags, variables, expected] of cases) {
+      assert.deepEqual(loadConfig(flags, { ...USER, env: variables }).containerd, expected);
+    }
+  });
+
+  it("splits logins and directories, and takes no time for no limit", () => {
+    const config = loadConfig({ user: "u:p:q", hostsDir: "/a,/b", debug: true, timeout: 0 }, USER);
+    assert.deepEqual(config.login, { kind: "basic", username: "u", password: "p:q" });
+    assert.deepEqual(config.hostsDirectories, ["/a", "/b"]);
+    assert.equal(config.logLevel, "debug");
+    assert.equal(config.timeoutMs, undefined);
+    const login = loadConfig({ user: "u" }, USER).login;
+    assert.deepEqual(login, { kind: "basic", username: "u", password: "" });
+    assert.equal(loadConfig({ timeout: 5 }, USER).timeoutMs, 5);
+  });
+
   it("lists all faults at once", () => {
     const flags = { root: "", caFile: "/no/such/file", logLevel: "loud" };
     assert.throws(

@@ -2,11 +2,15 @@ import { accessSync, constants } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { AppError } from "@soci-ts/core";
+import type { Credential } from "@soci-ts/registry-client";
 
 /** How much is logged, least first. */
 export const LOG_LEVELS = ["silent", "error", "warn", "info", "debug"] as const;
 /** One of {@link LOG_LEVELS}. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Where containerd listens unless it is told otherwise. */
+export const CONTAINERD_SOCKET = "/run/containerd/containerd.sock";
 
 /** The global options as the command line gives them. */
 export interface GlobalFlags {
@@ -15,6 +19,15 @@ export interface GlobalFlags {
   readonly plainHttp?: boolean;
   readonly caFile?: string;
   readonly logLevel?: string;
+  readonly debug?: boolean;
+  readonly timeout?: number;
+  readonly address?: string;
+  readonly namespace?: string;
+  readonly contentStore?: string;
+  /** Of `soci push`. */
+  readonly user?: string;
+  /** Of `soci push`; directories with commas between. */
+  readonly hostsDir?: string;
 }
 
 /** Everything that comes from flags, environment and well-known places; made once at the start. */
@@ -26,6 +39,19 @@ export interface Config {
   readonly plainHttp: true | "auto";
   readonly caFile: string | undefined;
   readonly logLevel: LogLevel;
+  /** How long a command may take; no limit if undefined. */
+  readonly timeoutMs: number | undefined;
+  readonly containerd: {
+    /** Path of its socket. */
+    readonly address: string;
+    readonly namespace: string;
+    /** True if an option that only concerns containerd was given: a reference then means an image that containerd has. */
+    readonly isChosen: boolean;
+  };
+  /** What to log in with instead of what the credential files hold. */
+  readonly login: Credential | undefined;
+  /** Folders of `hosts.toml` files, the first that has one for a registry decides. */
+  readonly hostsDirectories: readonly string[];
   /** Credential files, in the order in which they are asked; they need not exist. */
   readonly credentialFiles: readonly string[];
   /** CA bundles, of which the first that exists is used instead of the system's. */
@@ -73,7 +99,7 @@ export function loadConfig(flags: GlobalFlags, surroundings: Surroundings): Conf
   const caFile = flags.caFile === undefined ? undefined : resolve(flags.caFile);
   if (caFile !== undefined && !isReadable(caFile)) faults.push(`--ca-file ${caFile} can't be read`);
   if (flags.root === "") faults.push("--root is empty, want a directory");
-  const logLevel = flags.logLevel ?? "warn";
+  const logLevel = flags.debug === true ? "debug" : (flags.logLevel ?? "warn");
   if (!isLogLevel(logLevel)) {
     faults.push(`--log-level is ${JSON.stringify(logLevel)}, want one of ${LOG_LEVELS.join(", ")}`);
   }
@@ -89,6 +115,10 @@ export function loadConfig(flags: GlobalFlags, surroundings: Surroundings): Conf
     plainHttp: flags.plainHttp === true ? true : "auto",
     caFile,
     logLevel,
+    timeoutMs: flags.timeout === 0 ? undefined : flags.timeout,
+    containerd: containerdConfig(flags, env),
+    login: loginOf(flags.user),
+    hostsDirectories: (flags.hostsDir ?? "").split(",").filter((directory) => directory !== ""),
     credentialFiles: credentialFiles(surroundings),
     systemCaFiles: certFile === undefined ? undefined : [certFile],
     certsDirectory: "/etc/docker/certs.d",
@@ -102,6 +132,26 @@ export function loadConfig(flags: GlobalFlags, surroundings: Surroundings): Conf
     isRoot,
     drawsBars: surroundings.isTerminal && env["TERM"] !== "dumb" && set(env["CI"]) === undefined,
   });
+}
+
+function containerdConfig(flags: GlobalFlags, env: Surroundings["env"]): Config["containerd"] {
+  const address = flags.address ?? set(env["CONTAINERD_ADDRESS"]) ?? CONTAINERD_SOCKET;
+  return {
+    address: address.replace(/^unix:\/\//, ""),
+    namespace: flags.namespace ?? set(env["CONTAINERD_NAMESPACE"]) ?? "default",
+    isChosen: [flags.address, flags.namespace, flags.contentStore].some(
+      (flag) => flag !== undefined,
+    ),
+  };
+}
+
+/** `USER[:PASSWORD]`, as the option gives it. */
+function loginOf(user: string | undefined): Credential | undefined {
+  if (user === undefined) return undefined;
+  const colon = user.indexOf(":");
+  const [username, password] =
+    colon < 0 ? [user, ""] : [user.slice(0, colon), user.slice(colon + 1)];
+  return { kind: "basic", username, password };
 }
 
 /** The name of the shell variable is in each line; the first file that knows the registry wins. */

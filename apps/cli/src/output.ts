@@ -7,6 +7,8 @@ export interface Report {
   readonly text: string;
   /** An error code if the report is of a failure (`soci doctor`); else the process ends with 0. */
   readonly failed?: keyof typeof EXIT_CODES;
+  /** What failed beside what is reported; told on stderr, but for `--json`, whose document says it. */
+  readonly errors?: readonly AppError[];
 }
 
 /** An error as `--json` shows it. */

@@ -1,14 +1,18 @@
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
-import { LOG_LEVELS } from "./config.ts";
+import { type GlobalFlags, LOG_LEVELS } from "./config.ts";
 import { exitCodesText } from "./exit-codes.ts";
 import type { Report } from "./output.ts";
+import { duration, platforms, uploadCount } from "./program-options.ts";
 import type { Session } from "./wire.ts";
 
 /** What a command does, once it is loaded. `undefined`: it wrote its result to stdout itself. */
 export type Action = (session: Session) => Promise<Report | undefined>;
 
-/** Runs an action within a session; a parameter, so that the tree can be walked (completion, tests) without one. */
-export type Runner = (action: Action) => Promise<void>;
+/**
+ * Runs an action within a session; a parameter, so that the tree can be walked (completion, tests) without one.
+ * @param flags - options of the command that say how the session is made.
+ */
+export type Runner = (action: Action, flags?: GlobalFlags) => Promise<void>;
 
 /** Smallest span: below it an index is larger than its layer. */
 const MIN_SPAN_SIZE_BYTES = 65_536;
@@ -39,6 +43,22 @@ export function buildProgram(version: string, runner: Runner): Command {
         .choices(LOG_LEVELS)
         .default("warn"),
     )
+    .option("--debug", "the same as --log-level debug")
+    .option("--timeout <duration>", "give up after this long, for example 90s (0: never)", duration)
+    .option(
+      "-a, --address <socket>",
+      "containerd's socket; with it a reference means an image that containerd has (default: $CONTAINERD_ADDRESS, /run/containerd/containerd.sock)",
+    )
+    .option(
+      "-n, --namespace <name>",
+      "containerd's namespace; likewise (default: $CONTAINERD_NAMESPACE, default)",
+    )
+    .addOption(
+      new Option(
+        "--content-store <store>",
+        "read images from containerd, whichever is given; indexes are kept in the local store",
+      ).choices(["containerd", "soci"]),
+    )
     .helpCommand(false)
     .exitOverride()
     .configureOutput({ outputError: () => {} });
@@ -63,7 +83,8 @@ function addBuildCommands(program: Command, runner: Runner): void {
     .addArgument(image())
     .option("--span-size <bytes>", SPAN_SIZE_MEANING, spanSize, DEFAULT_SPAN_SIZE_BYTES)
     .option("--min-layer-size <bytes>", MIN_LAYER_SIZE_MEANING, byteCount, DEFAULT_MIN_LAYER_BYTES)
-    .addOption(platform())
+    .addOption(platforms())
+    .option("--all-platforms", "index every platform that the image has")
     .addOption(prefetchFile())
     .addOption(prefetchFilesJson())
     .option(
@@ -91,11 +112,25 @@ function addBuildCommands(program: Command, runner: Runner): void {
       "Push the newest index of an image from the local store to the image's registry, as a referrer.",
     )
     .addArgument(new Argument("<ref>", "the image in the registry"))
-    .addOption(platform())
+    .addOption(platforms())
+    .option("--all-platforms", "push the index of every platform that the image has")
     .option("--index <digest>", "push this index of the store instead of the newest")
+    .addOption(
+      new Option("--existing-index <what>", "if the image has an index in the registry already")
+        .choices(["warn", "skip", "allow"])
+        .default("warn"),
+    )
+    .option("--max-concurrent-uploads <count>", "uploads at a time", uploadCount, 3)
+    .option("-q, --quiet", "print nothing but the digests of the indexes")
+    .option("-u, --user <user:password>", "log in with this, not with the credential files")
+    .option("--hosts-dir <dirs>", "directories of hosts.toml files, with commas between")
+    .option("-k, --skip-verify", "no effect: certificates are always verified (see --ca-file)")
     .addHelpText("after", example("soci push registry.example/app:v1"))
-    .action(async (name: string, options) =>
-      runner(async (session) => (await import("./commands/push.ts")).push(session, name, options)),
+    .action(async (name: string, { user, hostsDir, ...options }) =>
+      runner(async (session) => (await import("./commands/push.ts")).push(session, name, options), {
+        ...(user !== undefined && { user }),
+        ...(hostsDir !== undefined && { hostsDir }),
+      }),
     );
 }
 
@@ -274,7 +309,7 @@ function group(program: Command, name: string, summary: string): Command {
 function image(name = "image"): Argument {
   return new Argument(
     `<${name}>`,
-    "the image in a registry, or oci:DIR[:TAG] for an OCI layout directory",
+    "the image in a registry, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], containerd:NAME, or - for an archive on stdin",
   );
 }
 

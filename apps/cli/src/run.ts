@@ -14,8 +14,8 @@ import { type Action, buildProgram } from "./program.ts";
  */
 export async function run(args: readonly string[], signal: AbortSignal): Promise<number> {
   let exitCode = 0;
-  const program = buildProgram(packageVersion(), async (action) => {
-    exitCode = await runAction(action, program.opts<GlobalFlags>(), signal);
+  const program = buildProgram(packageVersion(), async (action, flags) => {
+    exitCode = await runAction(action, { ...program.opts<GlobalFlags>(), ...flags }, signal);
   });
   try {
     await program.parseAsync(args, { from: "user" });
@@ -28,8 +28,17 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
   }
 }
 
-async function runAction(action: Action, flags: GlobalFlags, signal: AbortSignal): Promise<number> {
+async function runAction(
+  action: Action,
+  flags: GlobalFlags,
+  interrupted: AbortSignal,
+): Promise<number> {
   const config = loadConfig(flags, processSurroundings());
+  const { timeoutMs } = config;
+  const signal =
+    timeoutMs === undefined
+      ? interrupted
+      : AbortSignal.any([interrupted, AbortSignal.timeout(timeoutMs)]);
   const { openSession } = await import("./wire.ts");
   await using session = openSession(config, signal);
   try {
@@ -37,6 +46,8 @@ async function runAction(action: Action, flags: GlobalFlags, signal: AbortSignal
     session.progress.close();
     if (report === undefined) return 0;
     await write(process.stdout, renderReport(report, config.json));
+    const errors = config.json ? [] : (report.errors ?? []);
+    for (const error of errors) await write(process.stderr, renderError(error));
     return report.failed === undefined ? 0 : EXIT_CODES[report.failed].exitCode;
   } catch (error) {
     session.progress.close();

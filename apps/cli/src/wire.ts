@@ -1,7 +1,7 @@
 import type { Logger } from "@soci-ts/core";
 import { DisposeStack } from "@soci-ts/core";
 import type { RegistryClient } from "@soci-ts/registry-client";
-import type { ImageSource } from "@soci-ts/soci";
+import type { ImageTree } from "@soci-ts/soci";
 import type { Store } from "@soci-ts/store";
 import type { Config } from "./config.ts";
 import { createLogger } from "./logger.ts";
@@ -16,8 +16,8 @@ export interface Session extends AsyncDisposable {
   readonly progress: Progress;
   store(): Promise<Store>;
   client(): Promise<RegistryClient>;
-  /** The image that `name` means: `oci:DIR[:TAG]`, or a reference to a registry. */
-  source(name: string): Promise<ImageSource>;
+  /** The image that `name` means: see `openSource`. */
+  source(name: string): Promise<ImageTree>;
 }
 
 /** Builds the object graph of one run of the command. Closing it closes what was opened. */
@@ -31,10 +31,19 @@ export function openSession(config: Config, signal: AbortSignal): Session {
     return stack.use(await openStore(config.root, { logger }));
   });
   const client = once(async () => {
-    const { loadCredentials, RegistryClient } = await import("@soci-ts/registry-client");
+    const { certsDirHosts, loadCredentials, RegistryClient } = await import(
+      "@soci-ts/registry-client"
+    );
+    const { login, hostsDirectories } = config;
     return stack.use(
       new RegistryClient({
-        credentials: loadCredentials({ files: config.credentialFiles }),
+        credentials:
+          login === undefined
+            ? loadCredentials({ files: config.credentialFiles })
+            : { find: async () => login },
+        ...(hostsDirectories.length > 0 && {
+          hosts: certsDirHosts({ directories: hostsDirectories, logger }),
+        }),
         plainHttp: config.plainHttp,
         caFile: config.caFile,
         certsDir: config.certsDirectory,
@@ -52,11 +61,8 @@ export function openSession(config: Config, signal: AbortSignal): Session {
     store,
     client,
     async source(name) {
-      const soci = await import("@soci-ts/soci");
-      const layout = soci.parseOciLayoutName(name);
-      if (layout !== undefined) return soci.ociLayoutImageSource(layout.directory, layout.tag);
-      const { parseReference } = await import("@soci-ts/oci");
-      return soci.registryImageSource(await client(), parseReference(name));
+      const { openSource } = await import("./sources.ts");
+      return openSource({ config, stack, signal, store, client }, name);
     },
     [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
   };

@@ -1,3 +1,4 @@
+export { type DockerArchiveImage, parseDockerArchiveManifest } from "./docker-archive.ts";
 export { encodeIndex, encodeManifest } from "./encode-manifest.ts";
 export { type GoJson, goJson } from "./go-json.ts";
 export { type ImageConfig, parseImageConfig } from "./image-config.ts";
@@ -18,6 +19,7 @@ export {
   MEDIA_TYPE_DOCKER_CONFIG,
   MEDIA_TYPE_DOCKER_LAYER,
   MEDIA_TYPE_DOCKER_LAYER_GZIP,
+  MEDIA_TYPE_DOCKER_LAYER_ZSTD,
   MEDIA_TYPE_DOCKER_MANIFEST,
   MEDIA_TYPE_DOCKER_MANIFEST_LIST,
   MEDIA_TYPE_OCI_CONFIG,
@@ -36,6 +38,7 @@ export { parseManifest } from "./parse-manifest.ts";
 export {
   formatPlatform,
   hostPlatform,
+  imageEntries,
   isImageEntry,
   isSamePlatform,
   normalizePlatform,

@@ -26,6 +26,8 @@ export const MEDIA_TYPE_DOCKER_CONFIG = "application/vnd.docker.container.image.
 export const MEDIA_TYPE_DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar";
 /** Docker's layer compressed with gzip. */
 export const MEDIA_TYPE_DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+/** A layer compressed with zstd, as containerd names it. */
+export const MEDIA_TYPE_DOCKER_LAYER_ZSTD = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
 /** Artifact type, and config media type, of a SOCI index of version 1 (bound to its image by `subject`). */
 export const MEDIA_TYPE_SOCI_INDEX_V1 = "application/vnd.amazon.soci.index.v1+json";
@@ -69,7 +71,7 @@ const LAYER_COMPRESSION: ReadonlyMap<string, LayerCompression> = new Map([
   ["application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", "zstd"],
   [MEDIA_TYPE_DOCKER_LAYER, "none"],
   [MEDIA_TYPE_DOCKER_LAYER_GZIP, "gzip"],
-  ["application/vnd.docker.image.rootfs.diff.tar.zstd", "zstd"],
+  [MEDIA_TYPE_DOCKER_LAYER_ZSTD, "zstd"],
   ["application/vnd.docker.image.rootfs.foreign.diff.tar", "none"],
   ["application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "gzip"],
 ]);

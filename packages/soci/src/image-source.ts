@@ -10,7 +10,7 @@ import {
   selectManifest,
 } from "@soci-ts/oci";
 import { MAX_INDEX_DEPTH } from "./limits.ts";
-import { wrapped } from "./wrapped.ts";
+import { parsed, wrapped } from "./wrapped.ts";
 
 /** How to read a blob as a stream. */
 export interface StreamOptions extends IoOptions {
@@ -51,9 +51,12 @@ export interface ResolvedImage {
   config(options?: IoOptions): Promise<ImageLayersConfig>;
 }
 
-/** Where an image is read from: a registry ({@link registryImageSource}) or an OCI layout ({@link ociLayoutImageSource}). */
+/**
+ * Where an image is read from: a registry ({@link registryImageSource}), an OCI layout ({@link ociLayoutImageSource}), an archive
+ * ({@link archiveImageSource}) or containerd ({@link containerdImageSource}).
+ */
 export interface ImageSource {
-  /** What the user calls the image: `docker.io/library/python:3.12`, `oci:/srv/python:latest`. Good for opening it again. */
+  /** What the user calls the image: `docker.io/library/python:3.12`, `oci:/srv/python:latest`. Good for opening it again, but for `-`. */
   readonly reference: string;
   /**
    * Finds the manifest for `platform`. With `undefined` an image that has only one manifest is taken as it is, and of a
@@ -61,6 +64,11 @@ export interface ImageSource {
    * @throws AppError `not_found` if there is no such image or no manifest for the platform.
    */
   resolve(platform: Platform | undefined, options?: IoOptions): Promise<ResolvedImage>;
+  /**
+   * The platforms there are manifests for, each once, in the order of the image's index. Those that the medium does not hold, though the
+   * index names them, are left out.
+   */
+  platforms(options?: IoOptions): Promise<readonly Platform[]>;
   /** Opens a blob that a manifest of this image names. No I/O happens before the first read. */
   openBlob(descriptor: Descriptor): ImageBlob;
 }
@@ -126,15 +134,6 @@ function resolvedImage(
       });
     },
   };
-}
-
-/** A codec does not know which document it reads: this says it. */
-function parsed<T>(what: string, parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    throw wrapped(`Cannot use ${what}: ${AppError.from(error).message}`, error);
-  }
 }
 
 function pairLayers(

@@ -1,3 +1,17 @@
+export { type ArchiveFile, openedArchive, pathArchive } from "./archive-file.ts";
+export {
+  type ArchiveKind,
+  type ArchiveName,
+  type ArchiveSourceOptions,
+  archiveFileImageSource,
+  archiveImageSource,
+  parseArchiveName,
+} from "./archive-source.ts";
+export {
+  type ContainerdContent,
+  containerdImageSource,
+  parseContainerdName,
+} from "./containerd-source.ts";
 export {
   type ConvertedImage,
   type ConvertedPlatform,
@@ -14,6 +28,7 @@ export {
   DEFAULT_MIN_LAYER_SIZE_BYTES,
   type LayerProgress,
 } from "./create-index.ts";
+export { eachPlatform, type PlatformChoice, type PlatformOutcome } from "./each-platform.ts";
 export { type FetchZtocOptions, fetchZtoc } from "./fetch-ztoc.ts";
 export { type FetchZtocsOptions, fetchZtocs, type LayerZtoc } from "./fetch-ztocs.ts";
 export {
@@ -39,7 +54,7 @@ export {
   type PutBlobOptions,
   registryImageTarget,
 } from "./image-target.ts";
-export { type ImageTree, isImageTree } from "./image-tree.ts";
+export type { ImageTree } from "./image-tree.ts";
 export type { LayerOutcome } from "./index-layer.ts";
 export type { ConsideredIndex, IndexOrigin } from "./index-places.ts";
 export type { ReuseOptions } from "./known-ztoc.ts";
@@ -65,4 +80,5 @@ export {
   type SociIndex,
   type ZtocEntry,
 } from "./soci-index.ts";
+export { spoolArchive } from "./spool-archive.ts";
 export { matchTrust, type TrustPolicy, type TrustRule } from "./trust-policy.ts";

@@ -1,73 +1,23 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  AppError,
-  checkRange,
-  digestAlgorithm,
-  digestHex,
-  type IoOptions,
-  verifyDigest,
-} from "@soci-ts/core";
+import { AppError, digestAlgorithm, digestHex, type IoOptions } from "@soci-ts/core";
 import type { Descriptor } from "@soci-ts/oci";
-import type { ImageBlob, StreamOptions } from "./image-source.ts";
+import { checkSize, FileBlob, type OpenRange, readExactly } from "./file-blob.ts";
+import type { ImageBlob } from "./image-source.ts";
 import { wrapped } from "./wrapped.ts";
 
-const STREAM_BYTES = 256 * 1024;
-
-/** A blob file; opened for each call, so that nothing has to be closed. */
-export class LayoutBlob implements ImageBlob {
-  readonly size: number;
-  readonly #root: string;
-  readonly #descriptor: Descriptor;
-
-  constructor(root: string, descriptor: Descriptor) {
-    this.size = descriptor.size;
-    this.#root = root;
-    this.#descriptor = descriptor;
-  }
-
-  async readAt(offset: number, length: number, options?: IoOptions): Promise<Uint8Array> {
-    checkRange(this.size, offset, length);
-    options?.signal?.throwIfAborted();
-    await using file = await openBlobFile(this.#root, this.#descriptor);
-    return readExactly(file, offset, new Uint8Array(length));
-  }
-
-  async *stream(start: number, end: number, options?: StreamOptions): AsyncGenerator<Uint8Array> {
-    checkRange(this.size, start, end - start);
-    await using file = await openBlobFile(this.#root, this.#descriptor);
-    const memory = options?.overwrites === true ? new Uint8Array(STREAM_BYTES) : undefined;
-    for (let at = start; at < end; at += STREAM_BYTES) {
-      options?.signal?.throwIfAborted();
-      const length = Math.min(STREAM_BYTES, end - at);
-      yield await readExactly(file, at, memory?.subarray(0, length) ?? new Uint8Array(length));
-    }
-  }
+/** A blob's file in the layout at `root`. No I/O happens before the first read. */
+export function layoutBlob(root: string, descriptor: Descriptor): ImageBlob {
+  return new FileBlob(descriptor.size, () => openBlobFile(root, descriptor));
 }
 
-/** A whole blob of a layout, checked against its digest. */
-export async function readVerified(
-  root: string,
-  descriptor: Descriptor,
-  options: IoOptions & { readonly maxBytes: number },
-): Promise<Uint8Array> {
-  if (descriptor.size > options.maxBytes) {
-    throw new AppError(
-      "resource_exhausted",
-      `Cannot read ${descriptor.digest}: it has ${descriptor.size} bytes, want at most ${options.maxBytes}`,
-    );
-  }
-  const bytes = await new LayoutBlob(root, descriptor).readAt(0, descriptor.size, options);
-  verifyDigest(`blob ${descriptor.digest} of ${root}`, bytes, descriptor.digest);
-  return bytes;
-}
-
-async function openBlobFile(root: string, descriptor: Descriptor): Promise<FileHandle> {
+async function openBlobFile(root: string, descriptor: Descriptor): Promise<OpenRange> {
   const { digest, size } = descriptor;
   const path = join(root, "blobs", digestAlgorithm(digest), digestHex(digest));
   const { file, sizeBytes } = await openRegular(path);
-  if (sizeBytes === size) return file;
+  const range = { file, offset: 0, [Symbol.asyncDispose]: () => file.close() };
+  if (sizeBytes === size) return range;
   await file.close();
   throw new AppError(
     "data_loss",
@@ -83,12 +33,7 @@ export async function readBounded(
   options.signal?.throwIfAborted();
   const { file, sizeBytes } = await openRegular(path);
   await using _closing = file;
-  if (sizeBytes > options.maxBytes) {
-    throw new AppError(
-      "resource_exhausted",
-      `Cannot read ${path}: it has ${sizeBytes} bytes, want at most ${options.maxBytes}`,
-    );
-  }
+  checkSize(path, sizeBytes, options.maxBytes);
   return readExactly(file, 0, new Uint8Array(sizeBytes));
 }
 
@@ -108,21 +53,4 @@ async function openRegular(path: string): Promise<{ file: FileHandle; sizeBytes:
   if (stat.isFile()) return { file, sizeBytes: stat.size };
   await file.close();
   throw new AppError("invalid_argument", `Cannot open ${path}: it is not a regular file`);
-}
-
-/** Fills `bytes`. */
-async function readExactly(
-  file: FileHandle,
-  offset: number,
-  bytes: Uint8Array,
-): Promise<Uint8Array> {
-  let at = 0;
-  while (at < bytes.length) {
-    const { bytesRead } = await file.read(bytes, at, bytes.length - at, offset + at);
-    if (bytesRead === 0) {
-      throw new AppError("data_loss", `Cannot read at offset ${offset + at}: the file ends there`);
-    }
-    at += bytesRead;
-  }
-  return bytes;
 }

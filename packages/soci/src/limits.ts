@@ -16,3 +16,14 @@ export const MAX_PREFETCH_LIST_BYTES: number = 1024 * 1024;
 export const MAX_PREFETCH_RANGES = 16_384;
 /** Highest span number: the format has it as an int32. */
 export const MAX_SPAN_NUMBER = 2_147_483_647;
+/** What an image archive may hold: files of an image, not those of its layers. Two entries or three for each layer are usual. */
+export const ARCHIVE_TAR_LIMITS = {
+  maxEntries: 100_000,
+  maxNameBytes: 4096,
+  maxExtendedHeaderBytes: 65_536,
+  maxMetadataBytes: 33_554_432,
+} as const;
+/** Largest file in an image archive: 1 TiB. */
+export const MAX_ARCHIVE_ENTRY_BYTES: number = 2 ** 40;
+/** Links that are followed from one name in an image archive. */
+export const MAX_ARCHIVE_LINKS = 8;

@@ -20,7 +20,8 @@ import {
 import type { BlobContent } from "@soci-ts/registry-client";
 import type { ImageTarget } from "./image-target.ts";
 import { readBounded } from "./layout-files.ts";
-import { checkLayoutVersion, REF_NAME } from "./oci-layout-source.ts";
+import { checkLayoutVersion, REF_NAME } from "./layout-source.ts";
+import { layoutDirectory } from "./oci-layout-source.ts";
 import { wrapped } from "./wrapped.ts";
 
 const LAYOUT_FILE = '{"imageLayoutVersion":"1.0.0"}';
@@ -63,7 +64,7 @@ export async function ociLayoutImageTarget(directory: string, tag?: string): Pro
 async function checkDirectory(root: string): Promise<void> {
   const names = await namesIn(root);
   if (names.includes("oci-layout")) {
-    await checkLayoutVersion(root);
+    await checkLayoutVersion(layoutDirectory(root));
     // A link would lead out of the layout, to wherever someone else wants our files.
     if (!names.includes("blobs") || (await lstat(join(root, "blobs"))).isDirectory()) return;
     throw new AppError("failed_precondition", `Cannot write to ${root}/blobs: it is no folder`);

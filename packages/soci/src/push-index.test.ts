@@ -104,6 +104,33 @@ describe("pushIndex()", () => {
     assert.deepEqual(bench.registry.writes, []);
   });
 
+  it("tells of other indexes that the registry has, or does not push then", async () => {
+    await using bench = await openBench();
+    const created = await createdOn(bench);
+    const { client } = bench.registry;
+    const { store, reference } = bench;
+    const index = created.indexDescriptor.digest;
+    assert.deepEqual((await pushIndex({ client, store, reference })).others, []);
+    const source = ociLayoutImageSource(join(bench.directory, "layout"));
+    const options = { store, minLayerSizeBytes: 0, spanSizeBytes: 65_536 };
+    const second = (await createIndex({ ...options, source })).indexDescriptor.digest;
+    const skipped = await pushIndex({ client, store, reference, existing: "skip", source });
+    assert.deepEqual(skipped.others, [index]);
+    assert.ok(skipped.isSkipped);
+    assert.ok(!bench.registry.manifests.has(second));
+    const warned = await pushIndex({ client, store, reference, existing: "warn" });
+    assert.deepEqual([warned.others, warned.isSkipped], [[index], false]);
+    assert.ok(bench.registry.manifests.has(second));
+    const again = await pushIndex({
+      client,
+      store,
+      reference,
+      existing: "skip",
+      indexDigest: second,
+    });
+    assert.deepEqual(again.others, [index]);
+  });
+
   it("leaves no manifest when a blob can't be sent", async () => {
     await using bench = await openBench();
     await createdOn(bench);

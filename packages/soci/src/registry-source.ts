@@ -1,12 +1,11 @@
 import {
-  type Descriptor,
   formatReference,
   IMAGE_CONFIG_LIMIT_BYTES,
   type Reference,
   type RepositoryName,
 } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
-import { type DocumentReader, resolveImage } from "./image-source.ts";
+import { imageSource } from "./image-medium.ts";
 import type { ImageTree } from "./image-tree.ts";
 
 /** What reading an image needs of a registry client. */
@@ -18,7 +17,10 @@ export function registryImageSource(client: ImageReader, reference: Reference): 
     registry: reference.registry,
     repository: reference.repository,
   };
-  const reader: DocumentReader = {
+  return imageSource({
+    reference: formatReference(reference),
+    repository,
+    readRoot: (options) => client.fetchManifest(reference, options),
     async readManifest(descriptor, options) {
       const { bytes } = await client.fetchManifest(
         { ...repository, digest: descriptor.digest },
@@ -26,24 +28,8 @@ export function registryImageSource(client: ImageReader, reference: Reference): 
       );
       return bytes;
     },
-    async readConfig(descriptor, options) {
-      return client.fetchBlob(repository, descriptor, {
-        ...options,
-        maxBytes: IMAGE_CONFIG_LIMIT_BYTES,
-      });
-    },
-  };
-  const name = formatReference(reference);
-  const readRoot: ImageTree["readRoot"] = (options) => client.fetchManifest(reference, options);
-  return {
-    ...reader,
-    reference: name,
-    repository,
-    readRoot,
-    async resolve(platform, options) {
-      const root = await readRoot(options);
-      return resolveImage(root, reader, { ...options, platform, reference: name });
-    },
-    openBlob: (descriptor: Descriptor) => client.openBlob(repository, descriptor),
-  };
+    readConfig: (descriptor, options) =>
+      client.fetchBlob(repository, descriptor, { ...options, maxBytes: IMAGE_CONFIG_LIMIT_BYTES }),
+    openBlob: (descriptor) => client.openBlob(repository, descriptor),
+  });
 }

@@ -1,5 +1,5 @@
 import { unlinkSync } from "node:fs";
-import { mkdir, open, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { AppError, type Digest, type Logger, sha256, silentLogger } from "@soci-ts/core";
 import { type Database, openDatabase, openOrReplaceDatabase } from "@soci-ts/sqlite";
@@ -7,7 +7,7 @@ import { BlobFiles, namesIn } from "./blobs.ts";
 import { Catalogue } from "./catalogue.ts";
 import { Claims } from "./claims.ts";
 import { Holds } from "./holds.ts";
-import { ownerState } from "./process-owner.ts";
+import { createOwnerName, ownerState } from "./process-owner.ts";
 import { CATALOGUE_FILE, prepareRoot, TEMPORARY_DIRECTORY } from "./root-directory.ts";
 import { CATALOGUE_MIGRATIONS } from "./schema.ts";
 import { storeError } from "./store-error.ts";
@@ -159,6 +159,17 @@ class DiskStore implements Store {
     const path = join(this.root, name);
     await mkdir(path, { recursive: true, mode: 0o700 });
     return path;
+  }
+
+  async temporaryFile(): Promise<FileHandle> {
+    const path = join(this.root, TEMPORARY_DIRECTORY, createOwnerName());
+    try {
+      const file = await open(path, "wx+", 0o600);
+      unlinkSync(path);
+      return file;
+    } catch (error) {
+      throw storeError("make a temporary file", error);
+    }
   }
 
   async close(): Promise<void> {

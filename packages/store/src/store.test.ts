@@ -304,3 +304,14 @@ test("claimZtoc() gives a layer's ztoc to one at a time, and to all once it is m
   assert.deepEqual(first.claimZtoc(layer, 1000), { kind: "ours" });
   assert.deepEqual(first.claimZtoc(layer, 2000), { kind: "ours" });
 });
+
+test("temporaryFile() makes a file without a name, to be written and read", async (t) => {
+  const store = await newStore(t);
+  await using file = await store.temporaryFile();
+  assert.deepEqual(readdirSync(join(store.root, "tmp")), []);
+  await file.write(Buffer.from("some bytes"), 0, 10, 5);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(20), 0, 20, 5);
+  assert.equal(buffer.toString("latin1", 0, bytesRead), "some bytes");
+  const { mode } = await file.stat();
+  assert.equal(mode % 0o1000, 0o600);
+});

@@ -1,3 +1,4 @@
+import type { FileHandle } from "node:fs/promises";
 import type { Digest } from "@soci-ts/core";
 import type { Platform } from "@soci-ts/oci";
 
@@ -131,6 +132,8 @@ export interface Store extends AsyncDisposable {
   settleClaim(layerDigest: Digest, spanSizeBytes: number, made: BlobRecord | undefined): void;
   /** The path of a directory for another room's files, made if absent (mode 0700). */
   directory(name: StoreDirectory): Promise<string>;
+  /** An empty file on the store's disk, to be written and read, that has no name: it is gone when it is closed, however the process ends. */
+  temporaryFile(): Promise<FileHandle>;
   /** Lets go of the blobs held by this instance and of its claims, and closes the catalogue. Idempotent. */
   close(): Promise<void>;
 }

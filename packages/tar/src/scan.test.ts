@@ -341,3 +341,44 @@ describe("TarScan.push()", () => {
     assert.equal(endOffset, 512 + sizeBytes + 512 + 1024);
   });
 });
+
+describe("skip()", () => {
+  it("passes over file data as pushing it does, and over all after the end", () => {
+    const archive = concatBytes([
+      block({ size: 5000 }),
+      data("x".repeat(5000)),
+      block({ name: "next", size: 3 }),
+      data("abc"),
+      END,
+    ]);
+    const entries: TarEntry[] = [];
+    const tarScan = createTarScan({ onEntry: (entry) => entries.push(entry) });
+    const jumps: number[] = [];
+    for (let at = 0; at < archive.length; ) {
+      const { skippableBytes } = tarScan;
+      if (skippableBytes > 0) {
+        const skipped = Math.min(skippableBytes, archive.length - at);
+        tarScan.skip(skipped);
+        jumps.push(skipped);
+        at += skipped;
+      } else {
+        tarScan.push(archive.subarray(at, at + 512));
+        at += 512;
+      }
+    }
+    assert.deepEqual(jumps, [5120, 512]);
+    assert.deepEqual(entries, scan(archive).entries);
+    assert.deepEqual(tarScan.finish(), { endOffset: archive.length, entryCount: 2 });
+    assert.equal(tarScan.skippableBytes, Number.POSITIVE_INFINITY);
+  });
+
+  it("refuses to pass over what has to be read, and notices data that is missing", () => {
+    const tarScan = createTarScan({ onEntry: () => {} });
+    assert.throws(() => tarScan.skip(1), /Cannot skip 1 bytes/);
+    tarScan.push(block({ size: 600 }));
+    assert.throws(() => tarScan.skip(1025), /1024 bytes can be passed over/);
+    assert.throws(() => tarScan.skip(-1), /Cannot skip -1/);
+    tarScan.skip(599);
+    assert.throws(() => tarScan.finish(), FormatError);
+  });
+});

@@ -102,8 +102,7 @@ class Scanner implements TarScan {
     while (at < input.length && this.#endOffset === undefined) {
       if (this.#skip > 0) {
         const skipped = Math.min(this.#skip, input.length - at);
-        this.#skip -= skipped;
-        this.#offset += skipped;
+        this.skip(skipped);
         at += skipped;
       } else if (this.#pieces === undefined && input.length - at >= this.#want) {
         const start = at;
@@ -113,6 +112,21 @@ class Scanner implements TarScan {
         at += this.#gather(input, at);
       }
     }
+  }
+
+  get skippableBytes(): number {
+    return this.#endOffset === undefined ? this.#skip : Number.POSITIVE_INFINITY;
+  }
+
+  skip(lengthBytes: number): void {
+    const max = this.skippableBytes;
+    if (!(lengthBytes >= 0 && lengthBytes <= max)) {
+      const state = `${max} bytes can be passed over`;
+      throw new AppError("out_of_range", `Cannot skip ${lengthBytes} bytes of a tar: ${state}`);
+    }
+    if (this.#endOffset !== undefined) return;
+    this.#skip -= lengthBytes;
+    this.#offset += lengthBytes;
   }
 
   finish(): TarScanResult {

@@ -68,6 +68,13 @@ export interface TarScan {
    * type that no container runtime unpacks; `resource_exhausted` if a limit is exceeded.
    */
   push(bytes: Uint8Array): void;
+  /**
+   * How many of the next bytes are passed over without being looked at: the rest of a file's data, or all that follows the archive's end
+   * (then `Infinity`). Whoever can seek need not read them.
+   */
+  readonly skippableBytes: number;
+  /** Like `push` of so many bytes, which need not be there. @throws AppError `out_of_range` if they are more than `skippableBytes`. */
+  skip(lengthBytes: number): void;
   /** @throws FormatError if the archive ends inside a header or inside an entry's data. */
   finish(): TarScanResult;
 }

@@ -5,8 +5,6 @@ import {
   type ConvertedPlatform,
   convertImage,
   type ImageTarget,
-  type ImageTree,
-  isImageTree,
   ociLayoutImageTarget,
   parseOciLayoutName,
   registryImageTarget,
@@ -32,7 +30,7 @@ export async function convert(session: Session, options: ConvertOptions): Promis
   const prefetchFiles = await readPrefetchFiles(options);
   const target = await openTarget(session, options.destination);
   const converted = await convertImage({
-    source: await openTree(session, options.source),
+    source: await session.source(options.source),
     target,
     platforms,
     prefetchFiles,
@@ -47,15 +45,6 @@ export async function convert(session: Session, options: ConvertOptions): Promis
         .finish(outcome === "existed" ? "there already" : outcome),
   });
   return { json: convertedJson(converted), text: convertedText(converted) };
-}
-
-async function openTree(session: Session, name: string): Promise<ImageTree> {
-  const source = await session.source(name);
-  if (isImageTree(source)) return source;
-  throw new AppError(
-    "unimplemented",
-    `Cannot convert ${JSON.stringify(name)}: its kind can only be indexed, want an image in a registry or oci:DIR[:TAG]`,
-  );
 }
 
 /** A digest can't be chosen, and a default tag would be written over unasked. */

@@ -1,82 +1,79 @@
 import { digestHex } from "@soci-ts/core";
-import { type Descriptor, formatPlatform, parsePlatform, parseReference } from "@soci-ts/oci";
+import { type Descriptor, formatPlatform, type Platform } from "@soci-ts/oci";
 import {
   type CreatedIndex,
   type CreatedLayer,
   createIndex,
+  type ImageTree,
   type LayerOutcome,
   type LayerProgress,
   type PrefetchLists,
-  parseOciLayoutName,
   type ReuseOptions,
 } from "@soci-ts/soci";
 import { formatBytes, type Report, renderFacts, renderTable } from "../output.ts";
 import type { Progress, Task } from "../progress.ts";
 import type { Session } from "../wire.ts";
+import { type PlatformOptions, type PlatformReport, reportPlatforms } from "./platform-choice.ts";
 import { notFoundFacts, type PrefetchOptions, readPrefetchFiles } from "./prefetch-files.ts";
 import { pushImageIndex, pushJson, pushText } from "./push.ts";
 import { registryReference } from "./registry-reference.ts";
 
 /** Options of `soci create`. */
-export interface CreateOptions extends PrefetchOptions {
+export interface CreateOptions extends PlatformOptions, PrefetchOptions {
   readonly spanSize: number;
   readonly minLayerSize: number;
-  readonly platform?: string;
   readonly jobs?: number;
   readonly reuse: "any" | "bound" | "none";
   readonly force?: boolean;
   readonly push?: boolean;
 }
 
-/** `soci create REF|oci:DIR`: indexes an image and keeps the index in the store; with `--push` also pushes it. */
+/** `soci create IMAGE`: indexes each platform asked for and keeps the indexes in the store; with `--push` also pushes them. */
 export async function create(
   session: Session,
   name: string,
   options: CreateOptions,
 ): Promise<Report> {
   if (options.push === true) registryReference("push to", name);
-  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
   const prefetchFiles = await readPrefetchFiles(options);
   const store = await session.store();
   const source = await session.source(name);
-  const created = await createIndex({
-    source,
-    store,
-    platform,
-    prefetchFiles,
-    spanSizeBytes: options.spanSize,
-    minLayerSizeBytes: options.minLayerSize,
-    jobs: options.jobs,
-    force: options.force,
-    reuse: await reuseOptions(session, name, options),
-    logger: session.logger,
-    onProgress: layerProgress(session.progress),
-    signal: session.signal,
-  });
-  if (options.push !== true) return report(created);
-  const { digest } = created.indexDescriptor;
-  const pushed = await pushImageIndex(session, name, { platform, indexDigest: digest });
-  const made = report(created);
-  return {
-    json: { ...createdJson(created), pushed: pushJson(pushed) },
-    text: `${made.text}\n\n${pushText(pushed)}`,
+  const reuse = await reuseOptions(session, source, options);
+  const work = async (platform: Platform | undefined): Promise<PlatformReport> => {
+    const created = await createIndex({
+      source,
+      store,
+      platform,
+      prefetchFiles,
+      spanSizeBytes: options.spanSize,
+      minLayerSizeBytes: options.minLayerSize,
+      jobs: options.jobs,
+      force: options.force,
+      reuse,
+      logger: session.logger,
+      onProgress: layerProgress(session.progress),
+      signal: session.signal,
+    });
+    if (options.push !== true) return report(created);
+    const { digest } = created.indexDescriptor;
+    const pushed = await pushImageIndex(session, name, { platform, indexDigest: digest });
+    const made = report(created);
+    return {
+      json: { ...createdJson(created), pushed: pushJson(pushed) },
+      text: `${made.text}\n\n${pushText(pushed)}`,
+    };
   };
+  return reportPlatforms(session, { source, options, separator: "\n\n\n", work });
 }
 
 /** Indexes that others made are in registries only. */
 async function reuseOptions(
   session: Session,
-  name: string,
+  { repository }: ImageTree,
   { reuse, force }: CreateOptions,
 ): Promise<ReuseOptions | undefined> {
-  const isElsewhere = parseOciLayoutName(name) === undefined;
-  if (reuse === "none" || force === true || !isElsewhere) return undefined;
-  const { registry, repository } = parseReference(name);
-  return {
-    client: await session.client(),
-    repository: { registry, repository },
-    policy: { kind: reuse },
-  };
+  if (reuse === "none" || force === true || repository === undefined) return undefined;
+  return { client: await session.client(), repository, policy: { kind: reuse } };
 }
 
 /** Turns what {@link createIndex} tells into bars or lines. */
@@ -100,7 +97,7 @@ function outcomeText(outcome: LayerOutcome): string {
   return `${how}, ztoc ${formatBytes(outcome.sizeBytes)}`;
 }
 
-function report(created: CreatedIndex): Report {
+function report(created: CreatedIndex): PlatformReport {
   const facts = renderFacts([
     ["index", created.indexDescriptor.digest],
     ["image", created.reference],

@@ -1,16 +1,24 @@
 import { AppError } from "@soci-ts/core";
 import { parseReference, type Reference } from "@soci-ts/oci";
-import { parseOciLayoutName } from "@soci-ts/soci";
+import { parseArchiveName, parseContainerdName, parseOciLayoutName } from "@soci-ts/soci";
+import { STDIN } from "../sources.ts";
 
 /**
- * The image in a registry that `name` means.
+ * The image in a registry that `name` means; for `containerd:NAME` that is where containerd has it from.
  * @param verb - completes "Cannot …" in the error.
- * @throws AppError `invalid_argument` if it is none, in particular if it is `oci:DIR`.
+ * @throws AppError `invalid_argument` if it is none: `oci:DIR`, an archive, stdin.
  */
 export function registryReference(verb: string, name: string): Reference {
-  if (parseOciLayoutName(name) === undefined) return parseReference(name);
+  const state = localKind(name);
+  if (state === undefined) return parseReference(parseContainerdName(name) ?? name);
   throw new AppError(
     "invalid_argument",
-    `Cannot ${verb} ${JSON.stringify(name)}: it is a directory, want an image in a registry`,
+    `Cannot ${verb} ${JSON.stringify(name)}: it is ${state}, want an image in a registry`,
   );
+}
+
+function localKind(name: string): string | undefined {
+  if (name === STDIN) return "stdin";
+  if (parseOciLayoutName(name) !== undefined) return "a directory";
+  return parseArchiveName(name) === undefined ? undefined : "an archive";
 }

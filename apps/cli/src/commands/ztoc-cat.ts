@@ -3,6 +3,7 @@ import { AppError, type Digest } from "@soci-ts/core";
 import { buildLayerTree, HeaderTable } from "@soci-ts/layer-index";
 import { openLazyLayer } from "@soci-ts/lazy-layer";
 import type { Store } from "@soci-ts/store";
+import { STDIN } from "../sources.ts";
 import type { Session } from "../wire.ts";
 import { findFile } from "./find-file.ts";
 import { openZtoc } from "./ztoc-commands.ts";
@@ -54,6 +55,6 @@ export async function ztocCat(session: Session, options: ZtocCatOptions): Promis
 function madeFrom(store: Store, digest: Digest): string {
   const indexes = store.listIndexes();
   const index = indexes.find(({ ztocs }) => ztocs.some((ztoc) => ztoc.digest === digest));
-  if (index !== undefined) return index.reference;
+  if (index !== undefined && index.reference !== STDIN) return index.reference;
   throw new AppError("not_found", `Cannot tell the image of ztoc ${digest}: want --ref IMAGE`);
 }

@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { DisposeStack } from "@soci-ts/core";
 
 /** The program as it is installed. */
 export const SOCI: string = fileURLToPath(new URL("../../bin/soci.js", import.meta.url));
@@ -21,12 +22,15 @@ export interface RunOptions {
   /** Sends this signal after so many milliseconds. */
   readonly signal?: { readonly name: NodeJS.Signals; readonly afterMs: number };
   readonly userId?: number;
+  /** What it reads on stdin: bytes through a pipe, or the file of this name; nothing by default. */
+  readonly stdin?: Uint8Array | string;
 }
 
 /** Runs `soci` as a child process, in an environment of its own: nothing of the caller's credentials or proxies gets in. */
 export async function soci(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  await using stack = new DisposeStack();
   const child = spawn(process.execPath, [SOCI, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: [await stdinOf(options.stdin, stack), "pipe", "pipe"],
     env: {
       PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
       HOME: "/nonexistent",
@@ -34,12 +38,16 @@ export async function soci(args: readonly string[], options: RunOptions = {}): P
     },
     ...(options.userId === undefined ? {} : { uid: options.userId, gid: options.userId }),
   });
-  const { signal } = options;
+  const { signal, stdin } = options;
+  if (stdin instanceof Uint8Array && child.stdin !== null) {
+    child.stdin.on("error", () => {}); // The program need not read all of it.
+    child.stdin.end(stdin);
+  }
   const timer = signal && setTimeout(() => child.kill(signal.name), signal.afterMs);
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
-  child.stdout.on("data", (bytes: Buffer) => stdout.push(bytes));
-  child.stderr.on("data", (bytes: Buffer) => stderr.push(bytes));
+  child.stdout?.on("data", (bytes: Buffer) => stdout.push(bytes));
+  child.stderr?.on("data", (bytes: Buffer) => stderr.push(bytes));
   const [exitCode, killedBy] = await new Promise<[number | null, NodeJS.Signals | null]>(
     (resolve, reject) => {
       child.on("error", reject);
@@ -53,6 +61,17 @@ export async function soci(args: readonly string[], options: RunOptions = {}): P
     stdout: Buffer.concat(stdout),
     stderr: Buffer.concat(stderr).toString(),
   };
+}
+
+async function stdinOf(
+  stdin: RunOptions["stdin"],
+  stack: DisposeStack,
+): Promise<"ignore" | "pipe" | number> {
+  if (stdin === undefined) return "ignore";
+  if (typeof stdin !== "string") return "pipe";
+  const file = await open(stdin);
+  stack.defer(() => file.close());
+  return file.fd;
 }
 
 /** The JSON document that a run with `--json` printed; throws with the run's stderr if it is none. */

@@ -18,7 +18,13 @@ async function never<T>({ signal }: IoOptions = {}): Promise<T> {
 
 function source(parts: Partial<ImageSource>): ImageSource {
   const unused = (): never => assert.fail("not to be used");
-  return { reference: "example.org/app", resolve: unused, openBlob: unused, ...parts };
+  return {
+    reference: "example.org/app",
+    resolve: unused,
+    platforms: unused,
+    openBlob: unused,
+    ...parts,
+  };
 }
 
 function resolved(config: ResolvedImage["config"]): ResolvedImage {

@@ -13,6 +13,7 @@ function slowSource(source: ImageSource): ImageSource {
   return {
     reference: source.reference,
     resolve: (platform, options) => source.resolve(platform, options),
+    platforms: (options) => source.platforms(options),
     openBlob(descriptor) {
       const blob = source.openBlob(descriptor);
       return {
