@@ -1,16 +1,13 @@
 import { type Digest, Digester } from "@soci-ts/core";
 import type { Checkpoint } from "@soci-ts/gzip";
 
-/** Where a span starts: at a checkpoint. */
-export type SpanCut = Pick<Checkpoint, "compressedOffset" | "bits">;
-
 /**
  * Computes the digests of gzip spans while the blob streams by. A span goes from the byte that its checkpoint lies in to the
  * byte that the next one lies in, that byte included: so both spans take it in.
  */
 export class SpanDigester {
   readonly #digests: Digest[] = [];
-  #cuts: SpanCut[] = [];
+  #cuts: Checkpoint[] = [];
   #current: Digester | undefined;
   /** Blob offset of the next piece. */
   #offset = 0;
@@ -18,8 +15,8 @@ export class SpanDigester {
   readonly #lastByte = new Uint8Array(1);
 
   /** Notes a checkpoint in the piece that is pushed next, or at its start; in order. */
-  cut(cut: SpanCut): void {
-    this.#cuts.push(cut);
+  cut(checkpoint: Checkpoint): void {
+    this.#cuts.push(checkpoint);
   }
 
   /** Takes the next bytes of the blob; they may be reused afterwards. */
@@ -39,11 +36,6 @@ export class SpanDigester {
     this.#current?.update(bytes.subarray(at));
     this.#lastByte[0] = bytes.at(-1) ?? 0;
     this.#offset += bytes.length;
-  }
-
-  /** The digests of the spans that have ended so far. */
-  get ended(): readonly Digest[] {
-    return this.#digests;
   }
 
   /** The digests of all spans; the last one ends with the blob. */

@@ -6,16 +6,20 @@ import type { Store } from "@soci-ts/store";
 import { MAX_ZTOC_BYTES } from "./limits.ts";
 import type { ZtocEntry } from "./soci-index.ts";
 
-/** Which ztoc, and where it may be. */
-export interface FetchZtocOptions extends IoOptions {
+/** Which ztoc's bytes, and where they may be. */
+export interface ReadZtocOptions extends IoOptions {
   readonly client: Pick<RegistryClient, "fetchBlob">;
   readonly repository: RepositoryName;
   /** The entry of a verified index. */
   readonly ztoc: ZtocEntry;
-  /** The image layer that it is to be of, from the verified manifest. */
-  readonly layer: Descriptor;
   /** Looked into first, if given. */
   readonly store?: Store | undefined;
+}
+
+/** Which ztoc, and where it may be. */
+export interface FetchZtocOptions extends ReadZtocOptions {
+  /** The image layer that it is to be of, from the verified manifest. */
+  readonly layer: Descriptor;
 }
 
 /**
@@ -25,7 +29,7 @@ export interface FetchZtocOptions extends IoOptions {
 export async function fetchZtoc(options: FetchZtocOptions): Promise<LayerIndex> {
   const { ztoc, layer } = options;
   const { digest } = ztoc.descriptor;
-  const index = decodeZtoc(await readZtoc(options));
+  const index = decodeZtoc(await readZtocBytes(options));
   if (ztoc.layerDigest !== layer.digest) {
     throw mismatch(digest, `it is of layer ${ztoc.layerDigest}, want ${layer.digest}`);
   }
@@ -45,7 +49,8 @@ export async function fetchZtoc(options: FetchZtocOptions): Promise<LayerIndex> 
   return index;
 }
 
-async function readZtoc(options: FetchZtocOptions): Promise<Uint8Array> {
+/** A ztoc as it is stored, checked against the digest in the index. @throws AppError `not_found`; DigestMismatchError. */
+export async function readZtocBytes(options: ReadZtocOptions): Promise<Uint8Array> {
   const { client, repository, ztoc, store, signal } = options;
   const { digest } = ztoc.descriptor;
   const maxBytes = MAX_ZTOC_BYTES;

@@ -6,7 +6,12 @@ export {
   DEFAULT_MIN_LAYER_SIZE_BYTES,
   type LayerProgress,
 } from "./create-index.ts";
-export { type FetchZtocOptions, fetchZtoc } from "./fetch-ztoc.ts";
+export {
+  type FetchZtocOptions,
+  fetchZtoc,
+  type ReadZtocOptions,
+  readZtocBytes,
+} from "./fetch-ztoc.ts";
 export { type FetchZtocsOptions, fetchZtocs, type LayerZtoc } from "./fetch-ztocs.ts";
 export {
   type FindIndexOptions,
@@ -24,6 +29,7 @@ export type {
 } from "./image-source.ts";
 export type { LayerOutcome } from "./index-layer.ts";
 export type { ConsideredIndex, IndexOrigin } from "./index-places.ts";
+export { type IndexMedium, layoutIndexReader } from "./layout-index-reader.ts";
 export {
   type OciLayoutName,
   ociLayoutImageSource,
@@ -39,3 +45,10 @@ export {
 export { type ImageReader, registryImageSource } from "./registry-source.ts";
 export { parseSociIndex, type SociIndex, type ZtocEntry } from "./soci-index.ts";
 export { matchTrust, type TrustPolicy, type TrustRule } from "./trust-policy.ts";
+export {
+  type IndexVerdict,
+  type VerifiedLayer,
+  type VerifyIndexOptions,
+  type VerifyProgress,
+  verifyIndex,
+} from "./verify-index.ts";

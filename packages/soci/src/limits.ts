@@ -8,3 +8,5 @@ export const MAX_INDEX_CANDIDATES = 16;
 export const INDEXES_AT_ONCE = 4;
 /** Ztocs of one image that are fetched at a time. */
 export const ZTOCS_AT_ONCE = 4;
+/** Entries of a layout's `index.json` that are looked at for indexes. */
+export const MAX_LAYOUT_ENTRIES = 256;

@@ -1,70 +1,84 @@
+import { Digester } from "@soci-ts/core";
 import type { Checkpoint } from "@soci-ts/gzip";
-import { type SpanCut, SpanDigester } from "../span-digester.ts";
 import { compressedStartOf } from "../spans.ts";
 import type { OpenedZtoc } from "../ztoc/decode.ts";
 import type { FirstDifference } from "./difference.ts";
 
-/** Holds a ztoc's span digests against the blob as it streams by. */
+/** Where a span starts. */
+type SpanStart = Pick<Checkpoint, "compressedOffset" | "bits">;
+
+/**
+ * Holds a ztoc's span digests against the blob as it streams by. A span goes from the byte that its checkpoint lies in to the byte that
+ * the next one lies in, that byte included: so both spans take it in.
+ */
 export class SpanCheck {
   readonly #ztoc: OpenedZtoc;
   readonly #first: FirstDifference;
-  readonly #digester = new SpanDigester();
-  #cuts = 0;
+  #starts: SpanStart[] = [];
+  #current: Digester | undefined;
+  /** Number of the span that {@link #current} is of. */
+  #number = -1;
+  /** Blob offset of the next piece. */
   #offset = 0;
-  #compared = 0;
+  /** The byte before it, which a checkpoint at its very start may lie in. */
+  readonly #lastByte = new Uint8Array(1);
 
   constructor(ztoc: OpenedZtoc, first: FirstDifference) {
     this.#ztoc = ztoc;
     this.#first = first;
   }
 
-  /** Notes where a span starts in the bytes that are pushed next. */
-  cut(cut: SpanCut): void {
-    this.#digester.cut(cut);
+  /** Notes where a span starts in the piece that is pushed next, or at its start; in order. */
+  start(span: SpanStart): void {
+    this.#starts.push(span);
+  }
+
+  /** Notes the same where nothing is inflated: the ztoc itself says where spans start. */
+  startAsStated(piece: Uint8Array): void {
+    const { spans, checkpoints } = this.#ztoc;
+    for (let at = this.#number + 1; at < spans.length; at += 1) {
+      const start = spans[at]?.compressedStart ?? 0;
+      const span = checkpoints[at] ?? { compressedOffset: start, bits: 0 };
+      if (span.compressedOffset >= this.#offset + piece.length) break;
+      this.start(span);
+    }
   }
 
   /** Takes the next bytes of the blob; they may be reused afterwards. */
-  push(bytes: Uint8Array): void {
-    this.#digester.push(bytes);
-    this.#offset += bytes.length;
-    this.#compare(this.#digester.ended);
-  }
-
-  /** Does what {@link SpanCheck.push} does where nothing is inflated: the ztoc itself says where spans start. */
-  pushAsStated(bytes: Uint8Array): void {
-    const { spans, checkpoints } = this.#ztoc;
-    for (; this.#cuts < spans.length; this.#cuts += 1) {
-      const cut = checkpoints[this.#cuts] ?? {
-        compressedOffset: spans[this.#cuts]?.compressedStart ?? 0,
-        bits: 0,
-      };
-      if (cut.compressedOffset >= this.#offset + bytes.length) break;
-      this.cut(cut);
+  push(piece: Uint8Array): void {
+    let at = 0;
+    for (const { compressedOffset, bits } of this.#starts) {
+      const startAt = compressedOffset - this.#offset;
+      this.#current?.update(piece.subarray(at, startAt));
+      this.#endSpan();
+      this.#number += 1;
+      this.#current = new Digester();
+      if (bits !== 0) {
+        this.#current.update(startAt === 0 ? this.#lastByte : piece.subarray(startAt - 1, startAt));
+      }
+      at = startAt;
     }
-    this.push(bytes);
+    this.#starts = [];
+    this.#current?.update(piece.subarray(at));
+    this.#lastByte[0] = piece.at(-1) ?? 0;
+    this.#offset += piece.length;
   }
 
   /** Compares the last span, which ends with the blob. */
   finish(): void {
-    this.#compare(this.#digester.finish());
+    this.#endSpan();
   }
 
-  #compare(digests: readonly string[]): void {
-    for (; this.#compared < digests.length; this.#compared += 1) {
-      const span = this.#ztoc.spans[this.#compared];
-      const want = digests[this.#compared] ?? "none";
-      const have = span?.digest ?? "none";
-      if (want === have) continue;
-      const offset = span?.compressedStart ?? 0;
-      this.#first.note({
-        part: "span",
-        number: this.#compared,
-        field: "digest",
-        offset,
-        want,
-        have,
-      });
-    }
+  #endSpan(): void {
+    if (this.#current === undefined) return;
+    const number = this.#number;
+    const span = this.#ztoc.spans[number];
+    const want = this.#current.digest();
+    this.#current = undefined;
+    const have = span?.digest ?? "none";
+    if (want === have) return;
+    const offset = span?.compressedStart ?? 0;
+    this.#first.note({ part: "span", number, field: "digest", offset, want, have });
   }
 }
 

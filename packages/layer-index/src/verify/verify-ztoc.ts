@@ -133,7 +133,7 @@ class Pass implements Disposable {
       onOutput: (bytes) => noteFormat(first, "content", () => content.push(bytes)),
       onCheckpoint: (checkpoint) => {
         this.#checkpoints.take(checkpoint);
-        this.#spans.cut(checkpoint);
+        this.#spans.start(checkpoint);
       },
       ...(options.engine === undefined ? {} : { engine: options.engine }),
     });
@@ -144,10 +144,10 @@ class Pass implements Disposable {
     const gzip = this.#gzip;
     if (gzip === undefined) {
       noteFormat(this.#first, "content", () => this.#content?.push(bytes));
-      this.#spans.pushAsStated(bytes);
-      return;
+      this.#spans.startAsStated(bytes);
+    } else {
+      noteFormat(this.#first, "blob", () => gzip.push(bytes));
     }
-    noteFormat(this.#first, "blob", () => gzip.push(bytes));
     this.#spans.push(bytes);
   }
 
