@@ -157,6 +157,21 @@ function addZtocCommands(program: Command, runner: Runner): void {
 
 function addProofCommands(program: Command, runner: Runner): void {
   program
+    .command("inspect")
+    .summary("say what lazy loading would do for an image")
+    .description(
+      "Show, for each layer, whether it would be loaded lazily, by which index, and why not; nothing of the layers is read.",
+    )
+    .addArgument(image())
+    .addOption(platform())
+    .option("--html <file>", "write a page with pictures to this file too")
+    .addHelpText("after", example("soci inspect --html app.html registry.example/app:v1"))
+    .action(async (name: string, options) =>
+      runner(async (session) =>
+        (await import("./commands/inspect.ts")).inspect(session, name, options),
+      ),
+    );
+  program
     .command("verify")
     .summary("prove an index against the layers of its image")
     .description(

@@ -27,9 +27,18 @@ export interface FetchZtocOptions extends ReadZtocOptions {
  * @throws AppError `not_found`; DigestMismatchError; FormatError if the ztoc is broken or of another blob.
  */
 export async function fetchZtoc(options: FetchZtocOptions): Promise<LayerIndex> {
-  const { ztoc, layer } = options;
-  const { digest } = ztoc.descriptor;
   const index = decodeZtoc(await readZtocBytes(options));
+  requireOfLayer(index, options.ztoc, options.layer);
+  return index;
+}
+
+/** Checks that a ztoc is of a layer. @throws FormatError if it is of another blob. */
+export function requireOfLayer(
+  index: Pick<LayerIndex, "compressedSizeBytes" | "compression">,
+  ztoc: ZtocEntry,
+  layer: Descriptor,
+): void {
+  const { digest } = ztoc.descriptor;
   if (ztoc.layerDigest !== layer.digest) {
     throw mismatch(digest, `it is of layer ${ztoc.layerDigest}, want ${layer.digest}`);
   }
@@ -46,7 +55,6 @@ export async function fetchZtoc(options: FetchZtocOptions): Promise<LayerIndex> 
       `it is of a blob with compression ${index.compression}, want ${compression} as layer ${layer.digest} has`,
     );
   }
-  return index;
 }
 
 /** A ztoc as it is stored, checked against the digest in the index. @throws AppError `not_found`; DigestMismatchError. */

@@ -29,6 +29,14 @@ export type {
 } from "./image-source.ts";
 export type { LayerOutcome } from "./index-layer.ts";
 export type { ConsideredIndex, IndexOrigin } from "./index-places.ts";
+export {
+  type InspectedImage,
+  type InspectedLayer,
+  type InspectImageOptions,
+  inspectImage,
+  type LargeFile,
+} from "./inspect-image.ts";
+export { type LayerKind, layerKind } from "./layer-kind.ts";
 export { type IndexMedium, layoutIndexReader } from "./layout-index-reader.ts";
 export {
   type OciLayoutName,

@@ -7,7 +7,7 @@ export const HOSTILE_NAME =
   `</text><script>alert(1)</script>"'&\u202egnp.exe\0\u001b[31m.png` as const;
 
 /**
- * Adds an index to the store at `root` that is like `digest` but for its first ztoc, which says something else of its layer.
+ * Puts in place of the index `digest`, in the store at `root`, one whose first ztoc says something else of its layer.
  * @returns the new index's digest.
  */
 export async function forgeIndex(
@@ -33,6 +33,7 @@ export async function forgeIndex(
     createdAt: new Date(),
     ztocs: [{ ...first, digest: ztoc.digest, sizeBytes: ztoc.sizeBytes }, ...others],
   });
+  await store.removeIndex(record.digest);
   return sha256(bytes);
 }
 
