@@ -24,6 +24,7 @@ interface InspectionDocument {
     readonly lazy: boolean;
     readonly why?: string;
     readonly entries?: number;
+    readonly indexedAt?: string;
     readonly ztocSizeBytes?: number;
     readonly sizeBytes: number;
   }[];
@@ -60,7 +61,8 @@ describe("soci inspect", () => {
     assert.match(small?.why ?? "", /below 10485760 bytes/);
     assert.equal(document.lazyBytes, large?.sizeBytes);
     assert.ok(document.indexBytes > (large?.ztocSizeBytes ?? 0));
-    assert.match(text, /lazy +AWS SOCI CLI v0\.2/);
+    assert.match(text, /lazy +AWS SOCI CLI v0\.2 +\d{4}-\d\d-\d\d/);
+    assert.equal(large?.indexedAt, document.index.createdAt);
 
     const forged = await forgeIndex(root, made.index, (index) => renamed(index, 0, HOSTILE_NAME));
     const html = join(folder.path, "page.html");
@@ -74,5 +76,6 @@ describe("soci inspect", () => {
       assert.ok(!page.includes(char));
     }
     assert.match(second.text, /page written to/);
+    await assert.rejects(inspect(session, name, { html: folder.path }), /Cannot write page/);
   });
 });

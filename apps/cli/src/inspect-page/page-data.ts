@@ -7,10 +7,10 @@ export interface PageLayer {
   readonly whyNotLazy: string | undefined;
   /** Zero without a ztoc. */
   readonly ztocSizeBytes: number;
-  /** Spans, files, build tool: absent without a ztoc that can be used. */
+  /** Spans, files, and by what it was indexed and when: absent without a ztoc that can be used. */
   readonly spanCount?: number;
   readonly entryCount?: number;
-  readonly buildTool?: string;
+  readonly indexedBy?: string;
 }
 
 /** A file of a lazy layer. */

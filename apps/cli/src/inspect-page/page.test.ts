@@ -14,7 +14,7 @@ const LAYER: PageLayer = {
   ztocSizeBytes: 10,
   spanCount: 1,
   entryCount: 2,
-  buildTool: HOSTILE_NAME,
+  indexedBy: HOSTILE_NAME,
 };
 
 const HOSTILE: PageData = {
@@ -30,7 +30,7 @@ const HARMLESS: PageData = {
   ...HOSTILE,
   title: "app",
   facts: [["a", "b"]],
-  layers: HOSTILE.layers.map((layer) => ({ ...layer, digest: "d", kind: "gzip", buildTool: "t" })),
+  layers: HOSTILE.layers.map((layer) => ({ ...layer, digest: "d", kind: "gzip", indexedBy: "t" })),
   files: [{ name: "f", layer: 1, sizeBytes: 5 }],
   indexes: [{ what: "i", origin: "local", isTaken: false, why: "w" }],
 };

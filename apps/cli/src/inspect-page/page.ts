@@ -69,7 +69,7 @@ function layersSection(layers: readonly PageLayer[]): Markup {
     (
       layer,
       at,
-    ) => markup`<tr><td class="number">${at}</td><td class="short"><code>${layer.digest.slice(0, 19)}</code></td><td>${layer.kind}</td><td class="number">${formatBytes(layer.sizeBytes)}</td><td class="number">${layer.ztocSizeBytes > 0 ? formatBytes(layer.ztocSizeBytes) : "–"}</td><td class="number">${layer.spanCount ?? "–"}</td><td class="number">${layer.entryCount ?? "–"}</td><td class="text">${layer.whyNotLazy === undefined ? "lazy" : `whole: ${layer.whyNotLazy}`}</td><td class="text"><bdi>${layer.buildTool ?? "–"}</bdi></td></tr>
+    ) => markup`<tr><td class="number">${at}</td><td class="short"><code>${layer.digest.slice(0, 19)}</code></td><td>${layer.kind}</td><td class="number">${formatBytes(layer.sizeBytes)}</td><td class="number">${layer.ztocSizeBytes > 0 ? formatBytes(layer.ztocSizeBytes) : "–"}</td><td class="number">${layer.spanCount ?? "–"}</td><td class="number">${layer.entryCount ?? "–"}</td><td class="text">${layer.whyNotLazy === undefined ? "lazy" : `whole: ${layer.whyNotLazy}`}</td><td class="text"><bdi>${layer.indexedBy ?? "–"}</bdi></td></tr>
 `,
   );
   return markup`<section><h2>Layers</h2>
