@@ -46,7 +46,9 @@ export function whyNoZtoc(layer: Descriptor, minLayerSizeBytes: number): string 
       return "foreign: builders leave it out";
     case "unknown":
       return "not the media type of a layer that can be read";
-    default: {
+    case "gzip":
+    case "eStargz":
+    case "tar": {
       const small = layer.size < minLayerSizeBytes;
       const why = `: builders leave out layers below ${minLayerSizeBytes} bytes`;
       return `the index has no ztoc for it${small ? why : ""}`;
