@@ -66,6 +66,7 @@ export function buildProgram(version: string, runner: Runner): Command {
   addConvertCommand(program, runner);
   addIndexCommands(program, runner);
   addZtocCommands(program, runner);
+  addProofCommands(program, runner);
   addMountCommands(program, runner);
   addMachineCommands(program, runner);
   program.addHelpText(
@@ -228,6 +229,42 @@ function addZtocCommands(program: Command, runner: Runner): void {
     .action(async (digest: string, path: string, options) =>
       runner(async (session) =>
         (await import("./commands/ztoc-cat.ts")).ztocCat(session, { digest, path, ...options }),
+      ),
+    );
+}
+
+function addProofCommands(program: Command, runner: Runner): void {
+  program
+    .command("inspect")
+    .summary("say what lazy loading would do for an image")
+    .description(
+      "Show, for each layer, whether it would be loaded lazily, by which index, and why not; nothing of the layers is read.",
+    )
+    .addArgument(image())
+    .addOption(platform())
+    .option("--html <file>", "write a page with pictures to this file too")
+    .addHelpText("after", example("soci inspect --html app.html registry.example/app:v1"))
+    .action(async (name: string, options) =>
+      runner(async (session) =>
+        (await import("./commands/inspect.ts")).inspect(session, name, options),
+      ),
+    );
+  program
+    .command("verify")
+    .summary("prove an index against the layers of its image")
+    .description(
+      "Derive every checkpoint, window, file entry and digest from the layers anew, and name the first that the index says otherwise.",
+    )
+    .argument(
+      "<ref|digest>",
+      "an image, whose index is found as a node finds it; or an index of the store",
+    )
+    .addOption(platform())
+    .option("--quick", "check structure and span digests only; nothing is inflated")
+    .addHelpText("after", example("soci verify registry.example/app:v1"))
+    .action(async (name: string, options) =>
+      runner(async (session) =>
+        (await import("./commands/verify.ts")).verify(session, name, options),
       ),
     );
 }

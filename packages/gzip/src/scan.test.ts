@@ -49,6 +49,25 @@ function flip(bytes: Uint8Array, at: number): Uint8Array {
 
 for (const engine of availableEngines()) {
   describe(`createGzipScan() with the engine ${engine}`, () => {
+    it("tells checkpoints without keeping them", () => {
+      const told: number[] = [];
+      using scan = createGzipScan({
+        engine,
+        spanSizeBytes: 500,
+        keepsCheckpoints: false,
+        onOutput: () => {},
+        onCheckpoint: ({ compressedOffset }) => told.push(compressedOffset),
+      });
+      scan.push(small);
+      assert.deepEqual(scan.finish().checkpoints, []);
+      const { checkpoints } = scanAll(small, { engine, spanSizeBytes: 500 });
+      assert.deepEqual(
+        told,
+        checkpoints.map(({ compressedOffset }) => compressedOffset),
+      );
+      assert.ok(told.length > 1);
+    });
+
     for (const stream of awkwardStreams()) {
       it(`finds the classic checkpoints and all output: ${stream.name}`, () => {
         for (const spanSizeBytes of [1, 20000, 65536, 10000000]) {

@@ -41,6 +41,9 @@ class Scan implements GzipScan {
   readonly #output: OutputBuffer;
   readonly #engine: InflateEngine;
   readonly #checkpoints: Checkpoint[] = [];
+  #checkpointCount = 0;
+  /** Where the current span starts in the output. */
+  #spanStart = 0;
   #part: Part = { kind: "header", reader: new HeaderReader(0) };
   /** Offset in the compressed stream of the engine's current piece. */
   #pieceOffset = 0;
@@ -76,7 +79,7 @@ class Scan implements GzipScan {
     this.#requireOpen();
     try {
       const part = this.#part;
-      if (part.kind !== "header" || !part.reader.isUntouched || this.#checkpoints.length === 0) {
+      if (part.kind !== "header" || !part.reader.isUntouched || this.#checkpointCount === 0) {
         const state = `the stream ends inside a member's ${part.kind}, want the rest`;
         throw new FormatError("gzip", this.#pieceOffset, state);
       }
@@ -164,7 +167,7 @@ class Scan implements GzipScan {
   /** A checkpoint may lie here: after a member's header, or between two blocks. */
   #visitBoundary(bits: number): void {
     const isStart = this.#uncompressedOffset === 0;
-    if (isStart && this.#checkpoints.length > 0) {
+    if (isStart && this.#checkpointCount > 0) {
       if (this.#options.emptyStart === "merge") return;
       throw new AppError(
         "unimplemented",
@@ -178,7 +181,7 @@ class Scan implements GzipScan {
 
   #addCheckpoint(bits: number): void {
     const limit = this.#options.maxCheckpoints ?? DEFAULT_MAX_CHECKPOINTS;
-    if (this.#checkpoints.length >= limit) {
+    if (this.#checkpointCount >= limit) {
       throw new AppError(
         "resource_exhausted",
         `Cannot index the gzip stream: it has over ${limit} spans by offset ${this.#compressedOffset}, want fewer or larger ones`,
@@ -191,7 +194,9 @@ class Scan implements GzipScan {
       bits,
       window: this.#output.window(end),
     };
-    this.#checkpoints.push(checkpoint);
+    this.#checkpointCount += 1;
+    this.#spanStart = checkpoint.uncompressedOffset;
+    if (this.#options.keepsCheckpoints !== false) this.#checkpoints.push(checkpoint);
     this.#output.deliver(end);
     this.#options.onCheckpoint?.(checkpoint);
   }
@@ -206,11 +211,6 @@ class Scan implements GzipScan {
 
   get #compressedOffset(): number {
     return this.#pieceOffset + this.#engine.inputAt;
-  }
-
-  /** Where the current span starts in the output. */
-  get #spanStart(): number {
-    return this.#checkpoints.at(-1)?.uncompressedOffset ?? 0;
   }
 
   #requireOpen(): void {

@@ -36,6 +36,8 @@ export interface GzipScanOptions {
   readonly onOutput: (bytes: Uint8Array) => void;
   /** Told of each checkpoint as it is found, during `push`, when all output before it has been handed over. */
   readonly onCheckpoint?: (checkpoint: Checkpoint) => void;
+  /** False: checkpoints are only told to `onCheckpoint`, and the result lists none, so that memory does not grow. Default: true. */
+  readonly keepsCheckpoints?: boolean;
   /**
    * What to do when the stream has several checkpoint places before its first byte of output (an empty first block or member).
    * `refuse` (default) throws `unimplemented`: the reference builder writes them all and its reader then rejects the ztoc.

@@ -6,16 +6,20 @@ import type { Store } from "@soci-ts/store";
 import { MAX_ZTOC_BYTES } from "./limits.ts";
 import type { ZtocEntry } from "./soci-index.ts";
 
-/** Which ztoc, and where it may be. */
-export interface FetchZtocOptions extends IoOptions {
+/** Which ztoc's bytes, and where they may be. */
+export interface ReadZtocOptions extends IoOptions {
   readonly client: Pick<RegistryClient, "fetchBlob">;
   readonly repository: RepositoryName;
   /** The entry of a verified index. */
   readonly ztoc: ZtocEntry;
-  /** The image layer that it is to be of, from the verified manifest. */
-  readonly layer: Descriptor;
   /** Looked into first, if given. */
   readonly store?: Store | undefined;
+}
+
+/** Which ztoc, and where it may be. */
+export interface FetchZtocOptions extends ReadZtocOptions {
+  /** The image layer that it is to be of, from the verified manifest. */
+  readonly layer: Descriptor;
 }
 
 /**
@@ -30,10 +34,19 @@ export async function fetchZtoc(options: FetchZtocOptions): Promise<LayerIndex> 
 export async function fetchZtocBytes(
   options: FetchZtocOptions,
 ): Promise<{ readonly bytes: Uint8Array; readonly index: LayerIndex }> {
-  const { ztoc, layer } = options;
-  const { digest } = ztoc.descriptor;
-  const bytes = await readZtoc(options);
+  const bytes = await readZtocBytes(options);
   const index = decodeZtoc(bytes);
+  requireOfLayer(index, options.ztoc, options.layer);
+  return { bytes, index };
+}
+
+/** Checks that a ztoc is of a layer. @throws FormatError if it is of another blob. */
+export function requireOfLayer(
+  index: Pick<LayerIndex, "compressedSizeBytes" | "compression">,
+  ztoc: ZtocEntry,
+  layer: Descriptor,
+): void {
+  const { digest } = ztoc.descriptor;
   if (ztoc.layerDigest !== layer.digest) {
     throw mismatch(digest, `it is of layer ${ztoc.layerDigest}, want ${layer.digest}`);
   }
@@ -50,10 +63,10 @@ export async function fetchZtocBytes(
       `it is of a blob with compression ${index.compression}, want ${compression} as layer ${layer.digest} has`,
     );
   }
-  return { bytes, index };
 }
 
-async function readZtoc(options: FetchZtocOptions): Promise<Uint8Array> {
+/** A ztoc as it is stored, checked against the digest in the index. @throws AppError `not_found`; DigestMismatchError. */
+export async function readZtocBytes(options: ReadZtocOptions): Promise<Uint8Array> {
   const { client, repository, ztoc, store, signal } = options;
   const { digest } = ztoc.descriptor;
   const maxBytes = MAX_ZTOC_BYTES;

@@ -29,7 +29,12 @@ export {
   type LayerProgress,
 } from "./create-index.ts";
 export { eachPlatform, type PlatformChoice, type PlatformOutcome } from "./each-platform.ts";
-export { type FetchZtocOptions, fetchZtoc } from "./fetch-ztoc.ts";
+export {
+  type FetchZtocOptions,
+  fetchZtoc,
+  type ReadZtocOptions,
+  readZtocBytes,
+} from "./fetch-ztoc.ts";
 export { type FetchZtocsOptions, fetchZtocs, type LayerZtoc } from "./fetch-ztocs.ts";
 export {
   type FindIndexOptions,
@@ -59,6 +64,15 @@ export type { LayerOutcome } from "./index-layer.ts";
 export type { ConsideredIndex, IndexOrigin } from "./index-places.ts";
 export type { ReuseOptions } from "./known-ztoc.ts";
 export {
+  type InspectedImage,
+  type InspectedLayer,
+  type InspectImageOptions,
+  inspectImage,
+  type LargeFile,
+} from "./inspect-image.ts";
+export { type LayerKind, layerKind } from "./layer-kind.ts";
+export { type IndexMedium, layoutIndexReader } from "./layout-index-reader.ts";
+export {
   type OciLayoutName,
   ociLayoutImageSource,
   parseOciLayoutName,
@@ -82,3 +96,10 @@ export {
 } from "./soci-index.ts";
 export { spoolArchive } from "./spool-archive.ts";
 export { matchTrust, type TrustPolicy, type TrustRule } from "./trust-policy.ts";
+export {
+  type IndexVerdict,
+  type VerifiedLayer,
+  type VerifyIndexOptions,
+  type VerifyProgress,
+  verifyIndex,
+} from "./verify-index.ts";

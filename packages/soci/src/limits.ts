@@ -27,3 +27,5 @@ export const ARCHIVE_TAR_LIMITS = {
 export const MAX_ARCHIVE_ENTRY_BYTES: number = 2 ** 40;
 /** Links that are followed from one name in an image archive. */
 export const MAX_ARCHIVE_LINKS = 8;
+/** Entries of a layout's `index.json` that are looked at for indexes. */
+export const MAX_LAYOUT_ENTRIES = 256;

@@ -1,6 +1,7 @@
 import { type ByteString, displayByteString, roundUp } from "@soci-ts/core";
 import type { TarEntry, TarEntryType } from "@soci-ts/tar";
 import type { LayerIndexLimits } from "../limits.ts";
+import type { LayerSizes } from "../spans.ts";
 import type { FlatTable } from "./flat-table.ts";
 import { parseModTime } from "./mod-time.ts";
 import { FILE, XATTR } from "./slots.ts";
@@ -21,25 +22,34 @@ const TYPES: ReadonlySet<string> = new Set<TarEntryType>([
  * Decodes the file table in `slot` of `toc`. Where a header lies is not in it: each follows the data before it.
  * @throws FormatError if an entry's data does not lie after its header and inside the tar.
  */
-export function decodeFiles(
+export function* readPlacedFiles(
   toc: FlatTable,
   slot: number,
-  tarSizeBytes: number,
+  sizes: LayerSizes,
   limits: LayerIndexLimits,
-): TarEntry[] {
+): Generator<TarEntry, void> {
+  for (const entry of readFiles(toc, slot, limits)) {
+    verifyPlace(toc, entry, sizes.uncompressedSizeBytes);
+    yield entry;
+  }
+}
+
+/** The same, but where an entry says it lies is taken as it is said. @throws FormatError if an entry is malformed. */
+export function* readFiles(
+  toc: FlatTable,
+  slot: number,
+  limits: LayerIndexLimits,
+): Generator<TarEntry, void> {
   const { start, count } = toc.offsets(slot);
   if (count > limits.maxEntries) {
     toc.buffer.exceed(`it has ${count} entries, want at most ${limits.maxEntries}`);
   }
-  const entries: TarEntry[] = [];
   let headerOffset = 0;
   for (let at = 0; at < count; at += 1) {
     const entry = decodeFile(toc.tableAt(start + 4 * at), headerOffset, limits);
-    verifyPlace(toc, entry, tarSizeBytes);
-    entries.push(entry);
+    yield entry;
     headerOffset = roundUp(entry.dataOffset + entry.sizeBytes, BLOCK_BYTES);
   }
-  return entries;
 }
 
 function decodeFile(file: FlatTable, headerOffset: number, limits: LayerIndexLimits): TarEntry {
@@ -80,7 +90,11 @@ function decodeRecords(file: FlatTable): ReadonlyMap<ByteString, ByteString> {
   const records = new Map<ByteString, ByteString>();
   for (let at = 0; at < count; at += 1) {
     const record = file.tableAt(start + 4 * at);
-    records.set(record.string(XATTR.key), record.string(XATTR.value));
+    const key = record.string(XATTR.key);
+    // Readers differ in which of two they take, so one of them could be a lie that no comparison finds.
+    if (records.has(key))
+      file.buffer.fail(record.position, `PAX record ${show(key)} is there twice`);
+    records.set(key, record.string(XATTR.value));
   }
   return records;
 }

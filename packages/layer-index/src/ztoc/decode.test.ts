@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { AppError, FormatError, sha256 } from "@soci-ts/core";
+import { AppError, type ByteString, FormatError, sha256 } from "@soci-ts/core";
 import { type Checkpoint, WINDOW_BYTES } from "@soci-ts/gzip";
 import type { TarEntry } from "@soci-ts/tar";
 import type { LayerIndexLimits } from "../limits.ts";
@@ -54,6 +54,20 @@ describe("decodeZtoc()", () => {
       [0, 4096, 0, 4096],
       [4096, 5000, 4096, 4608],
     ]);
+  });
+
+  it("refuses an entry with two PAX records of one key", () => {
+    class Twice extends Map<ByteString, ByteString> {
+      override *[Symbol.iterator](): MapIterator<[ByteString, ByteString]> {
+        yield [b("mtime"), b("1")];
+        yield [b("mtime"), b("2")];
+      }
+    }
+    const entries = [{ ...PLAIN_ENTRY, paxRecords: new Twice() }];
+    assert.throws(
+      () => decodeZtoc(smallZtoc({ entries })),
+      (error) => error instanceof FormatError && /"mtime" is there twice/.test(error.message),
+    );
   });
 
   it("cuts the spans of a gzip layer off at the tar's end, also where checkpoints lie behind it", () => {

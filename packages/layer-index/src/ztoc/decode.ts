@@ -1,9 +1,10 @@
 import { type Digest, FormatError, isDigest } from "@soci-ts/core";
 import type { Checkpoint } from "@soci-ts/gzip";
+import type { TarEntry } from "@soci-ts/tar";
 import { DEFAULT_LAYER_INDEX_LIMITS, type LayerIndexLimits } from "../limits.ts";
 import { gridSpanCount, gridSpans, gzipSpans, type LayerSizes } from "../spans.ts";
 import type { LayerIndex, Span } from "../types.ts";
-import { decodeFiles } from "./decode-files.ts";
+import { readFiles, readPlacedFiles } from "./decode-files.ts";
 import { FlatBuffer, type FlatTable } from "./flat-table.ts";
 import {
   ALGORITHM_GZIP,
@@ -21,6 +22,18 @@ export interface DecodedZtoc extends LayerIndex {
   readonly buildTool: string;
 }
 
+/** A ztoc whose file table is decoded entry by entry, when it is asked for. */
+export interface OpenedZtoc extends Omit<DecodedZtoc, "entries"> {
+  readonly entryCount: number;
+  /**
+   * The file table; where an entry says it lies is taken as it is said. Two walks through it count against the limits twice.
+   * @throws FormatError, at the entry that is malformed.
+   */
+  readEntries(): Generator<TarEntry, void>;
+  /** The same with {@link decodeZtoc}'s check of where entries lie. */
+  readPlacedEntries(): Generator<TarEntry, void>;
+}
+
 /** A deflate bit gives at most 129 bytes (RFC 1951 §3.2.5: 258 for a length and a distance code of a bit each). */
 const MAX_EXPANSION = 129 * 8;
 
@@ -31,6 +44,15 @@ const MAX_EXPANSION = 129 * 8;
  * @throws FormatError if it is malformed or contradicts itself; AppError `resource_exhausted` if a limit is exceeded.
  */
 export function decodeZtoc(bytes: Uint8Array, limits: Partial<LayerIndexLimits> = {}): DecodedZtoc {
+  const { entryCount: _, readEntries: __, readPlacedEntries, ...rest } = openZtoc(bytes, limits);
+  return { ...rest, entries: [...readPlacedEntries()] };
+}
+
+/**
+ * Does what {@link decodeZtoc} does, but leaves the file table to be walked through: for those who need each entry once.
+ * @throws FormatError if something else than the file table is malformed.
+ */
+export function openZtoc(bytes: Uint8Array, limits: Partial<LayerIndexLimits> = {}): OpenedZtoc {
   const allLimits: LayerIndexLimits = { ...DEFAULT_LAYER_INDEX_LIMITS, ...limits };
   const buffer = new FlatBuffer(bytes, "ztoc", allLimits.maxMetadataBytes);
   const root = buffer.root();
@@ -54,7 +76,9 @@ export function decodeZtoc(bytes: Uint8Array, limits: Partial<LayerIndexLimits> 
     ...layout,
     ...sizes,
     buildTool: Buffer.from(root.string(ZTOC.buildTool), "latin1").toString("utf8"),
-    entries: decodeFiles(toc, TOC.metadata, sizes.uncompressedSizeBytes, allLimits),
+    entryCount: toc.offsets(TOC.metadata).count,
+    readEntries: () => readFiles(toc, TOC.metadata, allLimits),
+    readPlacedEntries: () => readPlacedFiles(toc, TOC.metadata, sizes, allLimits),
   };
 }
 

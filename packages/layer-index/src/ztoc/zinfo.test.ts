@@ -66,14 +66,14 @@ describe("decodeZinfo()", () => {
     [
       "a first checkpoint at 0 of the blob",
       (view) => view.setInt32(12, 0, true),
-      /offset 12: a checkpoint/,
+      /offset 12: checkpoint 0 does/,
     ],
     [
       "a first checkpoint after 0 of the tar",
       (view) => view.setInt32(20, 1, true),
       /offset 20: the first checkpoint is at 1/,
     ],
-    ["bits over 7", (view) => view.setUint8(28, 8), /offset 28: the bits are 8/],
+    ["bits over 7", (view) => view.setUint8(28, 8), /offset 28: the bits of checkpoint 0 are 8/],
     [
       "equal compressed offsets",
       (view) => view.setInt32(12 + RECORD_BYTES, 10, true),

@@ -68,7 +68,7 @@ export function decodeZinfo(blob: Uint8Array, count: number): Zinfo {
   if (spanSizeBytes === 0) throw new FormatError(ZINFO, 4, "the span size is 0, want more");
   const checkpoints: Checkpoint[] = isOld ? [impliedCheckpoint()] : [];
   for (let at = HEADER_BYTES; at < blob.length; at += RECORD_BYTES) {
-    checkpoints.push(readCheckpoint(view, at, checkpoints.at(-1)));
+    checkpoints.push(readCheckpoint(view, at, checkpoints));
   }
   return { spanSizeBytes, checkpoints };
 }
@@ -82,17 +82,27 @@ function impliedCheckpoint(): Checkpoint {
   };
 }
 
-function readCheckpoint(view: DataView, at: number, previous: Checkpoint | undefined): Checkpoint {
+function readCheckpoint(view: DataView, at: number, before: readonly Checkpoint[]): Checkpoint {
+  const previous = before.at(-1);
   const compressedOffset = readOffset(view, at);
   const uncompressedOffset = readOffset(view, at + 8);
   const bits = view.getUint8(at + 16);
-  if (bits > 7) throw new FormatError(ZINFO, at + 16, `the bits are ${bits}, want 0 to 7`);
+  if (bits > 7)
+    throw new FormatError(
+      ZINFO,
+      at + 16,
+      `the bits of checkpoint ${before.length} are ${bits}, want 0 to 7`,
+    );
   // No gzip header is empty, so neither can the first offset be 0.
   const isAfter =
     compressedOffset > (previous?.compressedOffset ?? 0) &&
     uncompressedOffset > (previous?.uncompressedOffset ?? -1);
   if (!isAfter)
-    throw new FormatError(ZINFO, at, "a checkpoint does not lie after the one before it");
+    throw new FormatError(
+      ZINFO,
+      at,
+      `checkpoint ${before.length} does not lie after the one before it`,
+    );
   if (previous === undefined && uncompressedOffset !== 0) {
     throw new FormatError(
       ZINFO,
