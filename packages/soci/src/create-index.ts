@@ -9,6 +9,7 @@ import {
 import type { Store } from "@soci-ts/store";
 import type { ImageSource, SourceLayer } from "./image-source.ts";
 import { indexLayer, type LayerOutcome } from "./index-layer.ts";
+import { refuseEncrypted } from "./layer-kinds.ts";
 import { encodeSociIndexV1 } from "./soci-index.ts";
 
 /** Layers smaller than this are quicker to load whole: the value that other builders use too. */
@@ -63,12 +64,14 @@ export interface CreatedIndex {
 /**
  * Builds the SOCI index v1 of one platform of an image and keeps it in the store. Each layer is read once, as a stream; the
  * image itself is only read. Equal input gives equal bytes. When it is aborted or killed, the store holds no half index.
- * @throws DigestMismatchError if a layer is not what manifest and config say; AppError `failed_precondition` if no layer got a ztoc.
+ * @throws DigestMismatchError if a layer is not what manifest and config say; AppError `failed_precondition` if no layer got a ztoc,
+ * `unimplemented` for an image with an encrypted layer.
  */
 export async function createIndex(options: CreateIndexOptions): Promise<CreatedIndex> {
   const { source, store } = options;
   const spanSizeBytes = options.spanSizeBytes ?? DEFAULT_SPAN_SIZE_BYTES;
   const image = await source.resolve(options.platform, options);
+  refuseEncrypted(image.manifest.layers, source.reference);
   const { platform, layers: sourceLayers } = await image.config(options);
   const outcomes = await indexLayers(sourceLayers, options);
   const layers = sourceLayers.map((layer) => createdLayer(layer, outcomes.get(keyOf(layer))));

@@ -3,7 +3,7 @@ import { decodeZtoc, type LayerIndex } from "@soci-ts/layer-index";
 import { type Descriptor, layerCompression, type RepositoryName } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
 import type { Store } from "@soci-ts/store";
-import { MAX_ZTOC_BYTES } from "./limits.ts";
+import { MAX_ZTOC_BYTES, tooLargeReason } from "./limits.ts";
 import type { ZtocEntry } from "./soci-index.ts";
 
 /** Which ztoc, and where it may be. */
@@ -20,11 +20,15 @@ export interface FetchZtocOptions extends IoOptions {
 
 /**
  * Reads a ztoc, checks it against the digest in the index, decodes it within limits, and checks that it is of the layer.
- * @throws AppError `not_found`; DigestMismatchError; FormatError if the ztoc is broken or of another blob.
+ * @throws AppError `not_found`, `resource_exhausted` for one over {@link MAX_ZTOC_BYTES}; DigestMismatchError; FormatError if the ztoc is broken or of another blob.
  */
 export async function fetchZtoc(options: FetchZtocOptions): Promise<LayerIndex> {
   const { ztoc, layer } = options;
-  const { digest } = ztoc.descriptor;
+  const { digest, size } = ztoc.descriptor;
+  if (size > MAX_ZTOC_BYTES) {
+    const state = `Cannot use ztoc ${digest} of layer ${layer.digest}: ${tooLargeReason(size)}`;
+    throw new AppError("resource_exhausted", state);
+  }
   const index = decodeZtoc(await readZtoc(options));
   if (ztoc.layerDigest !== layer.digest) {
     throw mismatch(digest, `it is of layer ${ztoc.layerDigest}, want ${layer.digest}`);

@@ -15,7 +15,8 @@ import {
 import { type Descriptor, layerCompression } from "@soci-ts/oci";
 import type { Store } from "@soci-ts/store";
 import type { ImageBlob } from "./image-source.ts";
-import { MAX_ZTOC_BYTES } from "./limits.ts";
+import { kindSkipReason } from "./layer-kinds.ts";
+import { MAX_ZTOC_BYTES, tooLargeReason } from "./limits.ts";
 import { wrapped } from "./wrapped.ts";
 
 /** How to index one layer. */
@@ -43,10 +44,8 @@ export type LayerOutcome =
  */
 export async function indexLayer(options: IndexLayerOptions): Promise<LayerOutcome> {
   const { layer, minLayerSizeBytes } = options;
-  const compression = layerCompression(layer.mediaType);
-  if (compression === undefined || compression === "zstd") {
-    return skipped(`media type ${JSON.stringify(layer.mediaType)} can't be read at an offset`);
-  }
+  const reason = kindSkipReason(layer);
+  if (reason !== undefined) return skipped(reason);
   if (layer.size < minLayerSizeBytes) {
     return skipped(`${layer.size} bytes, below the minimum of ${minLayerSizeBytes}`);
   }
@@ -54,8 +53,9 @@ export async function indexLayer(options: IndexLayerOptions): Promise<LayerOutco
   if (known !== undefined) return known;
   const input = new LayerInput(options.openBlob(layer), options);
   try {
-    const built = await scanLayer(options, compression, input);
-    const { digest, sizeBytes } = await options.store.writeBlob(encodeZtoc(built));
+    const ztoc = encodeZtoc(await scanLayer(options, input));
+    if (ztoc.length > MAX_ZTOC_BYTES) return skipped(tooLargeReason(ztoc.length));
+    const { digest, sizeBytes } = await options.store.writeBlob(ztoc);
     return { kind: "indexed", digest, sizeBytes };
   } catch (error) {
     const { code, message } = AppError.from(error);
@@ -86,12 +86,9 @@ async function findKnown(options: IndexLayerOptions): Promise<LayerOutcome | und
   }
 }
 
-async function scanLayer(
-  options: IndexLayerOptions,
-  compression: "gzip" | "none",
-  input: LayerInput,
-): Promise<LayerIndex> {
+async function scanLayer(options: IndexLayerOptions, input: LayerInput): Promise<LayerIndex> {
   const { layer, diffId, signal, engine, spanSizeBytes, onBytes } = options;
+  const compression = layerCompression(layer.mediaType) ?? "none";
   const content = new ExtraDigest(diffId);
   const built = await buildLayerIndex(input.read(), {
     compression,
