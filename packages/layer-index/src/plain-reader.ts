@@ -55,7 +55,7 @@ export class PlainReader implements LayerReader {
     if (this.#digests.length < maxSpans) return new Digester();
     throw new AppError(
       "resource_exhausted",
-      `Cannot index the layer: it has over ${maxSpans} spans, want fewer or larger ones`,
+      `Cannot index the layer: it has over ${maxSpans} spans, want at most so many: a larger span size gives fewer`,
     );
   }
 }

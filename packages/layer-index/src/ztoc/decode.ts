@@ -1,5 +1,5 @@
 import { type Digest, FormatError, isDigest } from "@soci-ts/core";
-import type { Checkpoint } from "@soci-ts/gzip";
+import { type Checkpoint, MAX_EXPANSION } from "@soci-ts/gzip";
 import { DEFAULT_LAYER_INDEX_LIMITS, type LayerIndexLimits } from "../limits.ts";
 import { gridSpanCount, gridSpans, gzipSpans, type LayerSizes } from "../spans.ts";
 import type { LayerIndex, Span } from "../types.ts";
@@ -20,9 +20,6 @@ import { decodeZinfo } from "./zinfo.ts";
 export interface DecodedZtoc extends LayerIndex {
   readonly buildTool: string;
 }
-
-/** A deflate bit gives at most 129 bytes (RFC 1951 §3.2.5: 258 for a length and a distance code of a bit each). */
-const MAX_EXPANSION = 129 * 8;
 
 /**
  * Decodes a ztoc of any builder. The checkpoints' windows are views of `bytes`, which they keep in memory.
