@@ -1,9 +1,10 @@
 // Runs every test: unit tests two files at a time, then the end-to-end tests in lanes, the soak beside all of them; last what must run alone. Ends with the slowest files and
 // with what was skipped, and why.
-//   node test/run.mjs [--strict] [--only TEXT] [--lanes N] [--soak-minutes N] [--seed N] [--scale]
+//   node test/run.mjs [--strict] [--only TEXT] [--lanes N] [--soak-minutes N] [--seed N] [--mutations N] [--scale]
 // --strict makes a skipped test a failure (what CI uses); --only runs the files whose path holds TEXT; --lanes says how many end-to-end files
 // run at a time; --soak-minutes is how long the soak does things at random (0.5 by default, CI runs 5, a night may run 30), and --seed repeats
-// what the kill tests and the soak did at random; --scale starts 50 containers at once.
+// what the kill tests, the soak and the mutations did at random; --mutations says how many hostile inputs the readers of all formats get together
+// (100000 by default); --scale starts 50 containers at once, and indexes layers of 20 GB and of a million files.
 import { existsSync, readdirSync } from "node:fs";
 import { basename, join, relative } from "node:path";
 import { run } from "node:test";
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     lanes: { type: "string", default: "2" },
     "soak-minutes": { type: "string" },
     seed: { type: "string" },
+    mutations: { type: "string" },
     scale: { type: "boolean" },
   },
 });
@@ -26,6 +28,7 @@ process.env.NODE_OPTIONS = "--enable-source-maps";
 if (values["soak-minutes"] !== undefined)
   process.env.SOCI_TEST_SOAK_MINUTES = values["soak-minutes"];
 if (values.scale) process.env.SOCI_TEST_SCALE = "1";
+if (values.mutations !== undefined) process.env.SOCI_TEST_MUTATIONS = values.mutations;
 if (values.seed !== undefined) process.env.SOCI_TEST_SEED = values.seed;
 
 /** Where a package is not called as its program. */

@@ -20,7 +20,7 @@ export interface SociRun {
 /** What no message for people holds. */
 export const STACK_TRACE: RegExp = /^\s+at .*[:(]/m;
 
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 600_000;
 const SAMPLE_MS = 20;
 const NO_ERROR = { code: "", message: "" };
 

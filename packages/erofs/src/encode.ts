@@ -22,7 +22,7 @@ import {
 } from "./format.ts";
 import { type DirectoryListing, type Inventory, takeInventory } from "./inventory.ts";
 import { chunkBits, chunkCount, type Layout, planLayout } from "./layout.ts";
-import { MAX_DEVICES } from "./limits.ts";
+import { MAX_DEVICE_BYTES, MAX_DEVICES } from "./limits.ts";
 import { encodeDevice, setByteString, setInt64 } from "./numbers.ts";
 import type {
   ErofsDevice,
@@ -41,7 +41,6 @@ interface Image {
 }
 
 const DEVICE_TABLE_OFFSET = EROFS_SUPER_OFFSET + SUPER.size;
-const MAX_DEVICE_BYTES = 0xffffffff * BLOCK_BYTES;
 
 /**
  * Writes the metadata of a tree as an EROFS image: everything but the bytes of regular files, which lie on `options.devices`.

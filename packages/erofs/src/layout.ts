@@ -130,6 +130,6 @@ function checkedBytes(length: number): number {
   if (length <= MAX_IMAGE_BYTES) return length;
   throw new AppError(
     "resource_exhausted",
-    `Cannot write an EROFS image: it takes more than ${MAX_IMAGE_BYTES} bytes of metadata`,
+    `Cannot write an EROFS image: it takes ${length} bytes of metadata, want at most ${MAX_IMAGE_BYTES}`,
   );
 }

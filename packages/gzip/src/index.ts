@@ -1,4 +1,5 @@
 export { availableEngines } from "./engines.ts";
+export { MAX_EXPANSION } from "./limits.ts";
 export { type InflateOptions, inflateFrom, inflateHere, inflateRest } from "./resume.ts";
 export { createGzipScan } from "./scan.ts";
 export {

@@ -9,13 +9,8 @@ import {
 } from "node:zlib";
 import { AppError, concatBytes, FormatError } from "@soci-ts/core";
 import { alignToByte } from "./bit-phase.ts";
+import { MAX_CHUNK_BYTES, MAX_EXPANSION } from "./limits.ts";
 import { type Checkpoint, WINDOW_BYTES } from "./types.ts";
-
-/** A deflate bit gives at most 129 bytes: 258 for two one-bit codes. So an input byte gives at most 1032. */
-const MAX_EXPANSION = 1032;
-
-/** One output buffer is no larger, whatever a caller (who may have it from an index) says is wanted. */
-const MAX_CHUNK_BYTES = 67108864;
 
 /** zlib then sees that all is said in its first call, and needs no second one. */
 const SPARE_BYTES = 64;
@@ -67,7 +62,7 @@ export async function inflateFrom(
 
 /**
  * What {@link inflateFrom} does, in the calling thread and for one member only: for threads that have nothing else to do. Bytes that go on in another member
- * are an error here. The result has its memory for itself.
+ * are an error here, and so is a `compressed` that gives over 64 bytes more than are wanted. The result has its memory for itself.
  * @throws what `inflateFrom` throws.
  */
 export function inflateHere(

@@ -2,11 +2,11 @@ import { AppError, FormatError } from "@soci-ts/core";
 import type { InflateEngine, InflateStop } from "./engine.ts";
 import { createEngine } from "./engines.ts";
 import { HeaderReader } from "./header.ts";
+import { DEFAULT_MAX_CHECKPOINTS } from "./limits.ts";
 import { OutputBuffer } from "./output-buffer.ts";
 import { TrailerReader } from "./trailer.ts";
 import {
   type Checkpoint,
-  DEFAULT_MAX_CHECKPOINTS,
   type EngineName,
   type GzipScan,
   type GzipScanOptions,
@@ -184,7 +184,7 @@ class Scan implements GzipScan {
     if (this.#checkpointCount >= limit) {
       throw new AppError(
         "resource_exhausted",
-        `Cannot index the gzip stream: it has over ${limit} spans by offset ${this.#compressedOffset}, want fewer or larger ones`,
+        `Cannot index the gzip stream: it has over ${limit} spans by offset ${this.#compressedOffset}, want at most so many: a larger span size gives fewer`,
       );
     }
     const end = this.#engine.outputAt;

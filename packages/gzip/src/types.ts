@@ -44,12 +44,9 @@ export interface GzipScanOptions {
    * `merge` keeps only the first, which is a sound index but not the one that the reference would build.
    */
   readonly emptyStart?: "refuse" | "merge";
-  /** More checkpoints than this are refused with `resource_exhausted`; each holds 32 KiB. Default {@link DEFAULT_MAX_CHECKPOINTS}. */
+  /** More checkpoints than this are refused with `resource_exhausted`; each holds 32 KiB. Default `DEFAULT_MAX_CHECKPOINTS` of `limits.ts`. */
   readonly maxCheckpoints?: number;
 }
-
-/** 512 MiB of windows; 64 GiB of output at spans of 4 MiB. */
-export const DEFAULT_MAX_CHECKPOINTS = 16384;
 
 /** A scan in progress: input is pushed piece by piece, each wholly consumed before `push` returns. Synchronous and CPU-bound. */
 export interface GzipScan extends Disposable {

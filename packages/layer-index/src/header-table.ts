@@ -55,11 +55,18 @@ export class HeaderTable {
     return table;
   }
 
-  /** The table in bytes that {@link HeaderTable.encode} gave; they are kept. @throws FormatError if their length can't be. */
+  /**
+   * The table in bytes that {@link HeaderTable.encode} gave; they are kept. Costs some nanoseconds for each record.
+   * @throws FormatError if their length can't be, or a record's headers do not lie behind those of the one before.
+   */
   static decode(bytes: Uint8Array): HeaderTable {
-    if (bytes.length % RECORD_BYTES === 0) return new HeaderTable(bytes);
-    const state = `it has ${bytes.length} bytes, want a multiple of ${RECORD_BYTES}`;
-    throw new FormatError(TABLE, bytes.length, state);
+    if (bytes.length % RECORD_BYTES !== 0) {
+      const state = `it has ${bytes.length} bytes, want a multiple of ${RECORD_BYTES}`;
+      throw new FormatError(TABLE, bytes.length, state);
+    }
+    const table = new HeaderTable(bytes);
+    table.#verifyOrder();
+    return table;
   }
 
   /** The table's bytes; they must not be changed. */
@@ -110,6 +117,20 @@ export class HeaderTable {
       split.push({ at, start: this.#headerOffset(at), end: this.#dataOffset(at), dataEnd });
     }
     return split;
+  }
+
+  /** All else that is done with a table counts on offsets that are whole numbers in rising order. */
+  #verifyOrder(): void {
+    let least = 0;
+    for (let at = 0; at < this.count; at += 1) {
+      const start = this.#headerOffset(at);
+      const end = this.#dataOffset(at);
+      if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < least) {
+        const state = `record ${at} says that headers lie at ${start} to ${end}, want ${least} or more`;
+        throw new FormatError(TABLE, at * RECORD_BYTES, state);
+      }
+      least = end;
+    }
   }
 
   #verifyEntries(piece: Uint8Array, start: number, first: number, end: number): void {

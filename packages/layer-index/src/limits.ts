@@ -6,6 +6,9 @@ export interface LayerIndexLimits extends TarLimits {
   readonly maxSpans: number;
 }
 
+/** Furthest that a zstd frame may look back, in bytes: what the decompressor can. */
+export const MAX_ZSTD_WINDOW_BYTES: number = 2 ** 25;
+
 /** The limits of a build or a decoder that is given none. */
 export const DEFAULT_LAYER_INDEX_LIMITS: LayerIndexLimits = {
   ...DEFAULT_TAR_LIMITS,

@@ -49,7 +49,7 @@ export class PlainReader implements LayerReader {
     if (this.#spanCount >= limits.maxSpans) {
       throw new AppError(
         "resource_exhausted",
-        `Cannot index the layer: it has over ${limits.maxSpans} spans, want fewer or larger ones`,
+        `Cannot index the layer: it has over ${limits.maxSpans} spans, want at most so many: a larger span size gives fewer`,
       );
     }
     this.#spanCount += 1;

@@ -14,6 +14,8 @@ export {
   ANNOTATION_SPAN_SIZE,
   EMPTY_CONFIG,
   EMPTY_CONFIG_DIGEST,
+  isEncryptedLayer,
+  isForeignLayer,
   type LayerCompression,
   layerCompression,
   MEDIA_TYPE_DOCKER_CONFIG,

@@ -12,3 +12,11 @@ export const MAX_ANNOTATIONS = 4_096;
 export const MAX_LIST_ITEMS = 256;
 /** Longest media type, in UTF-16 units (RFC 6838 §4.2: 127 + 1 + 127). */
 export const MAX_MEDIA_TYPE_LENGTH = 255;
+/** Longest repository name, in characters (distribution-spec v1.1.1, §Pulling manifests: most registries take no more). */
+export const MAX_REPOSITORY_LENGTH = 255;
+/** Longest host name, without the port. */
+export const MAX_HOST_LENGTH = 255;
+/** Longest tag. */
+export const MAX_TAG_LENGTH = 128;
+/** Longest reference: registry + "/" + repository + ":" + tag + "@" + sha512 digest. */
+export const MAX_REFERENCE_LENGTH: number = 261 + 1 + 255 + 1 + 128 + 1 + 135;

@@ -80,3 +80,13 @@ const LAYER_COMPRESSION: ReadonlyMap<string, LayerCompression> = new Map([
 export function layerCompression(mediaType: string): LayerCompression | undefined {
   return LAYER_COMPRESSION.get(mediaType);
 }
+
+/** Whether the layer with this media type is not meant to be in registries, but fetched from where its descriptor's `urls` say (base layers of Windows). */
+export function isForeignLayer(mediaType: string): boolean {
+  return /\.layer\.nondistributable\.|\.rootfs\.foreign\./.test(mediaType);
+}
+
+/** Whether the blob with this media type is encrypted (OCIcrypt: `+encrypted`, in old images `+enc`). */
+export function isEncryptedLayer(mediaType: string): boolean {
+  return /\+enc(rypted)?$/.test(mediaType);
+}

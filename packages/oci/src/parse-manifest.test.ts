@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AppError, FormatError } from "@soci-ts/core";
+import { FormatError } from "@soci-ts/core";
 import { encodeIndex, encodeManifest } from "./encode-manifest.ts";
 import { MANIFEST_LIMIT_BYTES } from "./limits.ts";
 import { MEDIA_TYPE_OCI_INDEX, MEDIA_TYPE_OCI_MANIFEST } from "./media-types.ts";
@@ -11,7 +11,6 @@ import {
   SOCI_INDEX_V1_JSON,
   SOCI_INDEX_V2_JSON,
 } from "./testing/golden.ts";
-import { mutate, seededRandom } from "./testing/mutate.ts";
 
 const DIGEST = `sha256:${"a".repeat(64)}`;
 const CONFIG = { mediaType: "application/vnd.oci.image.config.v1+json", digest: DIGEST, size: 2 };
@@ -52,18 +51,6 @@ for (const [name, json] of GOLDEN) {
         FormatError,
         `length ${length}`,
       );
-    }
-  });
-
-  test(`parseManifest() answers every mutation of ${name} with a value or an AppError`, () => {
-    const random = seededRandom(20261122);
-    for (let round = 0; round < 1500; round++) {
-      const bytes = mutate(bytesOf(json), random);
-      try {
-        parseManifest(bytes);
-      } catch (error) {
-        assert.ok(error instanceof AppError, `round ${round}: ${String(error)}`);
-      }
     }
   });
 }

@@ -1,4 +1,10 @@
 import { AppError, type Digest, isDigest } from "@soci-ts/core";
+import {
+  MAX_HOST_LENGTH,
+  MAX_REFERENCE_LENGTH,
+  MAX_REPOSITORY_LENGTH,
+  MAX_TAG_LENGTH,
+} from "./limits.ts";
 
 /** Where an image is: `registry/repository[:tag][@digest]`. When both are given, `digest` decides. */
 export interface Reference {
@@ -14,12 +20,6 @@ export type RepositoryName = Pick<Reference, "registry" | "repository">;
 
 const DEFAULT_REGISTRY = "docker.io";
 const DEFAULT_TAG = "latest";
-/** distribution-spec v1.1.1, §Pulling manifests: most registries take no more. */
-const MAX_REPOSITORY_LENGTH = 255;
-const MAX_HOST_LENGTH = 255;
-const MAX_TAG_LENGTH = 128;
-/** registry + "/" + repository + ":" + tag + "@" + sha512 digest. */
-const MAX_REFERENCE_LENGTH = 261 + 1 + 255 + 1 + 128 + 1 + 135;
 
 const REPOSITORY_COMPONENT = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/;
 const TAG = /^\w[\w.-]{0,127}$/;

@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { test } from "node:test";
 import { AppError, sha256 } from "@soci-ts/core";
 import { EMPTY_CONFIG_DIGEST, MEDIA_TYPE_OCI_INDEX, MEDIA_TYPE_OCI_MANIFEST } from "@soci-ts/oci";
+import { mutate, seededRandom } from "@soci-ts/testkit";
 import type { RegistryClient } from "./client.ts";
 import { FAST_RETRY, patternBytes, testClient } from "./testing/clients.ts";
 
@@ -44,14 +45,6 @@ function rawAnswer(
   return Buffer.concat([Buffer.from(`HTTP/1.1 ${status}\r\n${lines.join("")}\r\n`), body]);
 }
 
-function seededRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 48271) % 2147483647;
-    return state / 2147483647;
-  };
-}
-
 const INSERTS = [
   "\r\n",
   "\r\n\r\n",
@@ -70,23 +63,6 @@ const INSERTS = [
   "null",
   "[[[[",
 ];
-
-/** A copy of `bytes` with one to three random edits. */
-function mutate(bytes: Buffer, random: () => number): Buffer {
-  let result = Buffer.from(bytes);
-  for (let edits = 1 + Math.floor(random() * 3); edits > 0; edits--) {
-    const at = Math.floor(random() * result.length);
-    const end = at + 1 + Math.floor(random() * 20);
-    const insert = Buffer.from(INSERTS[Math.floor(random() * INSERTS.length)] ?? "");
-    const kind = Math.floor(random() * 4);
-    if (kind === 0) result[at] = Math.floor(random() * 256);
-    else if (kind === 1) result = Buffer.concat([result.subarray(0, at), result.subarray(end)]);
-    else if (kind === 2)
-      result = Buffer.concat([result.subarray(0, at), insert, result.subarray(at)]);
-    else result = result.subarray(0, at);
-  }
-  return result;
-}
 
 const MANIFEST = Buffer.from(
   JSON.stringify({
@@ -244,7 +220,7 @@ for (const { name, reply, call } of CASES) {
       timeouts: { connectMs: 1000, headersMs: 1000, idleMs: 1000 },
     });
     for (let round = 0; round < ROUNDS; round++) {
-      server.reply = round === 0 ? reply : mutate(reply, random);
+      server.reply = round === 0 ? reply : Buffer.from(mutate(reply, random, { tokens: INSERTS }));
       try {
         await call(client, repository);
       } catch (error) {

@@ -12,6 +12,7 @@ import type { ImageSource, ResolvedImage, SourceLayer } from "./image-source.ts"
 import type { LayerOutcome } from "./index-layer.ts";
 import { indexLayers, layerKey } from "./index-layers.ts";
 import { type ReuseOptions, registryZtocs } from "./known-ztoc.ts";
+import { refuseEncrypted } from "./layer-kinds.ts";
 import { makePrefetchLists, type PrefetchLists } from "./prefetch-files.ts";
 import { encodeSociIndexV1, type SociIndexParts } from "./soci-index.ts";
 
@@ -77,7 +78,8 @@ export interface CreatedIndex extends PrefetchLists {
  * Builds the SOCI index v1 of one platform of an image and keeps it in the store. Each layer is read once, as a stream, and inflated and
  * hashed in threads; the image itself is only read. Equal input gives equal bytes. When it is aborted or killed, the store holds no half
  * index. Several at once, in any number of processes with one store, share the work.
- * @throws AppError `data_loss` if a layer is not what manifest and config say; `failed_precondition` if no layer got a ztoc.
+ * @throws AppError `data_loss` if a layer is not what manifest and config say; `failed_precondition` if no layer got a ztoc,
+ * `unimplemented` for an image with an encrypted layer.
  */
 export async function createIndex(options: CreateIndexOptions): Promise<CreatedIndex> {
   const { source, store } = options;
@@ -122,6 +124,7 @@ export async function indexImage(
   options: CreateIndexOptions,
 ): Promise<IndexedImage> {
   const spanSizeBytes = options.spanSizeBytes ?? DEFAULT_SPAN_SIZE_BYTES;
+  refuseEncrypted(image.manifest.layers, options.source.reference);
   const { platform, layers: sourceLayers } = await image.config(options);
   const { force, reuse } = options;
   const findElsewhere =

@@ -3,7 +3,7 @@ import { decodeZtoc, type LayerIndex } from "@soci-ts/layer-index/ztoc";
 import { type Descriptor, layerCompression, type RepositoryName } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
 import type { Store } from "@soci-ts/store";
-import { MAX_ZTOC_BYTES } from "./limits.ts";
+import { MAX_ZTOC_BYTES, tooLargeReason } from "./limits.ts";
 import type { ZtocEntry } from "./soci-index.ts";
 
 /** Which ztoc's bytes, and where they may be. */
@@ -24,7 +24,7 @@ export interface FetchZtocOptions extends ReadZtocOptions {
 
 /**
  * Reads a ztoc, checks it against the digest in the index, decodes it within limits, and checks that it is of the layer.
- * @throws AppError `not_found`; DigestMismatchError; FormatError if the ztoc is broken or of another blob.
+ * @throws AppError `not_found`, `resource_exhausted` for one over {@link MAX_ZTOC_BYTES}; DigestMismatchError; FormatError if the ztoc is broken or of another blob.
  */
 export async function fetchZtoc(options: FetchZtocOptions): Promise<LayerIndex> {
   return (await fetchZtocBytes(options)).index;
@@ -34,6 +34,11 @@ export async function fetchZtoc(options: FetchZtocOptions): Promise<LayerIndex> 
 export async function fetchZtocBytes(
   options: FetchZtocOptions,
 ): Promise<{ readonly bytes: Uint8Array; readonly index: LayerIndex }> {
+  const { digest, size } = options.ztoc.descriptor;
+  if (size > MAX_ZTOC_BYTES) {
+    const state = `Cannot use ztoc ${digest} of layer ${options.layer.digest}: ${tooLargeReason(size)}`;
+    throw new AppError("resource_exhausted", state);
+  }
   const bytes = await readZtocBytes(options);
   const index = decodeZtoc(bytes);
   requireOfLayer(index, options.ztoc, options.layer);

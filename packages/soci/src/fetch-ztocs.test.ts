@@ -5,6 +5,7 @@ import { AppError } from "@soci-ts/core";
 import { RegistryError } from "@soci-ts/registry-client";
 import { createIndex } from "./create-index.ts";
 import { type FetchZtocsOptions, fetchZtocs } from "./fetch-ztocs.ts";
+import { MAX_ZTOC_BYTES } from "./limits.ts";
 import { ociLayoutImageSource } from "./oci-layout-source.ts";
 import { pushIndex } from "./push-index.ts";
 import { parseSociIndex } from "./soci-index.ts";
@@ -64,6 +65,21 @@ describe("fetchZtocs()", () => {
     assert.equal((await fetchZtocs(options))[0]?.kind, "unusable");
     const index = { ...options.index, ztocs: [second!] };
     assert.equal((await fetchZtocs({ ...options, index }))[0]?.kind, "absent");
+  });
+
+  it("does not ask for one that is larger than a node takes, and says what helps", async () => {
+    await using bench = await openBench();
+    const options = await pushed(bench);
+    const [first, second] = options.index.ztocs;
+    const size = MAX_ZTOC_BYTES + 1;
+    const large = { ...first!, descriptor: { ...first!.descriptor, size } };
+    const index = { ...options.index, ztocs: [large, second!] };
+    const [refused, there] = await fetchZtocs({ ...options, index });
+    assert.equal(there?.kind, "indexed");
+    assert.match(
+      refused?.kind === "unusable" ? refused.why : "",
+      /has 536870913 bytes, want at most 536870912: index the layer with a larger span size \(soci create --span-size\)/,
+    );
   });
 
   it("fails when the registry can't be asked or wants us to wait", async () => {

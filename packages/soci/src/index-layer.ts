@@ -4,6 +4,8 @@ import { type Descriptor, layerCompression } from "@soci-ts/oci";
 import type { BlobRecord, Store } from "@soci-ts/store";
 import type { ImageBlob } from "./image-source.ts";
 import { findInStore, holdZtoc, type ZtocFinder } from "./known-ztoc.ts";
+import { kindSkipReason } from "./layer-kinds.ts";
+import { MAX_ZTOC_BYTES, tooLargeReason } from "./limits.ts";
 import type { LayerThreads, ThreadScanOptions } from "./threads/layer-threads.ts";
 import type { ScanTask } from "./threads/scan-layer.ts";
 import { wrapped } from "./wrapped.ts";
@@ -49,13 +51,12 @@ const CLAIM_POLL_MS = 100;
  */
 export async function indexLayer(options: IndexLayerOptions): Promise<LayerOutcome> {
   const { layer, minLayerSizeBytes } = options;
-  const compression = layerCompression(layer.mediaType);
-  if (compression === undefined || compression === "zstd") {
-    return skipped(`media type ${JSON.stringify(layer.mediaType)} can't be read at an offset`);
-  }
+  const reason = kindSkipReason(layer);
+  if (reason !== undefined) return skipped(reason);
   if (layer.size < minLayerSizeBytes) {
     return skipped(`${layer.size} bytes, below the minimum of ${minLayerSizeBytes}`);
   }
+  const compression = layerCompression(layer.mediaType) === "gzip" ? "gzip" : "none";
   return options.force
     ? await buildZtoc(options, compression)
     : await shareZtoc(options, compression);
@@ -122,6 +123,7 @@ async function buildZtoc(
     const stream = blob.stream(0, blob.size, { signal, overwrites: true });
     const { ztoc, digest } = await options.scan(task, stream, scanOptions);
     signal?.throwIfAborted();
+    if (ztoc.length > MAX_ZTOC_BYTES) return skipped(tooLargeReason(ztoc.length));
     return { kind: "indexed", ...(await store.writeBlob(ztoc, { digest })) };
   } catch (error) {
     signal?.throwIfAborted();

@@ -62,7 +62,6 @@ export {
 export type { ImageTree } from "./image-tree.ts";
 export type { LayerOutcome } from "./index-layer.ts";
 export type { ConsideredIndex, IndexOrigin } from "./index-places.ts";
-export type { ReuseOptions } from "./known-ztoc.ts";
 export {
   type InspectedImage,
   type InspectedLayer,
@@ -70,6 +69,7 @@ export {
   inspectImage,
   type LargeFile,
 } from "./inspect-image.ts";
+export type { ReuseOptions } from "./known-ztoc.ts";
 export { type LayerKind, layerKind } from "./layer-kind.ts";
 export { type IndexMedium, layoutIndexReader } from "./layout-index-reader.ts";
 export {

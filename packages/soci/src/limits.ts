@@ -1,5 +1,11 @@
-/** Largest ztoc, in bytes: the windows of 40 GiB at a 4 MiB span, and a file table. */
+/** Largest ztoc, in bytes: the windows of 40 GiB at a 4 MiB span, and a file table. A node holds one in memory while it makes its mount. */
 export const MAX_ZTOC_BYTES: number = 512 * 1024 * 1024;
+
+/** Why a ztoc of this size is neither made nor used, and what helps. */
+export function tooLargeReason(sizeBytes: number): string {
+  return `its ztoc has ${sizeBytes} bytes, want at most ${MAX_ZTOC_BYTES}: index the layer with a larger span size (soci create --span-size), or split it`;
+}
+
 /** Image indexes inside image indexes. */
 export const MAX_INDEX_DEPTH = 3;
 /** Index artifacts of one image that are fetched to choose among. */

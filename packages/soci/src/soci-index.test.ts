@@ -11,7 +11,6 @@ import {
   MEDIA_TYPE_SOCI_PREFETCH,
   MEDIA_TYPE_ZTOC,
 } from "@soci-ts/oci";
-import { seededRandom } from "@soci-ts/testkit";
 import { encodeSociIndexV1, parseSociIndex } from "./soci-index.ts";
 import { failure } from "./testing/fixtures.ts";
 
@@ -86,22 +85,6 @@ describe("parseSociIndex()", () => {
     const bytes = encode();
     for (let length = 0; length < bytes.length; length += 1) {
       assert.throws(() => parseSociIndex(bytes.subarray(0, length)), AppError, `${length} bytes`);
-    }
-  });
-
-  it("gives an index or a typed error for any mutation", () => {
-    const next = seededRandom(7);
-    for (let round = 0; round < 2_000; round += 1) {
-      const bytes = Buffer.from(encode());
-      for (let edits = 0; edits < 1 + Math.floor(next() * 3); edits += 1) {
-        bytes.writeUInt8(Math.floor(next() * 256), Math.floor(next() * bytes.length));
-      }
-      try {
-        const index = parseSociIndex(bytes);
-        for (const ztoc of index.ztocs) assert.match(ztoc.layerDigest, /^sha(256|512):[0-9a-f]+$/);
-      } catch (error) {
-        assert.ok(error instanceof AppError, String(error));
-      }
     }
   });
 });

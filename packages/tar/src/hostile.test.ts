@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
-import { AppError, concatBytes } from "@soci-ts/core";
+import { concatBytes } from "@soci-ts/core";
+import { testHostileReaders } from "@soci-ts/testkit";
 import {
   block,
   data,
@@ -11,7 +11,6 @@ import {
   type Scanned,
   scan,
   sealBlock,
-  seededRandom,
 } from "./testing/archive.ts";
 
 const ARCHIVE = concatBytes([
@@ -28,21 +27,30 @@ const ARCHIVE = concatBytes([
   block({ extra: { 476: "00000000001\0", 488: "00000000001\0", 508: "tar\0" } }),
   END,
 ]);
-/** Bytes that mean something somewhere in a header. */
-const TELLING = Buffer.from("\0 0178gxLKS\x80\xff\xc0=\n+-.", "latin1");
-const RUNS = 30_000;
 
-const random = seededRandom(20261122);
-const pick = (count: number): number => Math.floor(random() * count);
+const TOKENS = [
+  "ustar\0",
+  "ustar  \0",
+  "GNU.sparse.",
+  "size=",
+  "path=",
+  "9 a=\n",
+  "\x80",
+  "S",
+  "g",
+  "x",
+];
 
-function mutated(): Uint8Array {
-  const bytes = Uint8Array.from(ARCHIVE);
-  for (let change = pick(4); change >= 0; change -= 1) {
-    const start = pick(bytes.length / 512) * 512;
-    bytes[start + pick(512)] = random() < 0.7 ? TELLING[pick(TELLING.length)]! : pick(256);
-    if (random() < 0.8) sealBlock(bytes, start);
+/** A checksum as `sealBlock` writes it: so do those blocks that are headers, and no others here. */
+function isSealed(bytes: Uint8Array, start: number): boolean {
+  const text = Buffer.from(bytes.subarray(start + 148, start + 156)).toString("latin1");
+  return /^[0-7]{6}\0 $/.test(text);
+}
+
+function seal(archive: Uint8Array): void {
+  for (let start = 0; start + 512 <= archive.length; start += 512) {
+    if (isSealed(archive, start)) sealBlock(archive, start);
   }
-  return random() < 0.2 ? bytes.subarray(0, pick(bytes.length)) : bytes;
 }
 
 function verify({ entries, endOffset }: Scanned, length: number): void {
@@ -55,19 +63,12 @@ function verify({ entries, endOffset }: Scanned, length: number): void {
   assert.ok(end <= endOffset && endOffset <= length);
 }
 
-describe("createTarScan() on hostile input", () => {
-  it("gives entries or a typed error for any mutation, within the archive", () => {
-    let accepted = 0;
-    for (let run = 0; run < RUNS; run += 1) {
-      const archive = mutated();
-      try {
-        verify(scan(archive), archive.length);
-        accepted += 1;
-      } catch (error) {
-        assert.ok(error instanceof AppError, `run ${run}: ${String(error)}`);
-        assert.ok(["data_loss", "resource_exhausted", "unimplemented"].includes(error.code));
-      }
-    }
-    assert.ok(accepted > RUNS / 10, `${accepted} of ${RUNS} were still archives`);
-  });
-});
+testHostileReaders(new URL("../testdata/", import.meta.url), [
+  {
+    name: "tar",
+    seeds: [ARCHIVE],
+    tokens: TOKENS,
+    seal,
+    read: (archive) => verify(scan(archive), archive.length),
+  },
+]);

@@ -120,13 +120,13 @@ const UNSUPPORTED: [string, Uint8Array[], RegExp][] = [
 ];
 
 const EXHAUSTED: [string, Uint8Array[], Partial<TarLimits>, RegExp][] = [
-  ["entries", [FILE, FILE], { maxEntries: 1 }, /more than 1 entries/],
-  ["a name", [block({ name: "12345" })], { maxNameBytes: 4 }, /longer than 4 bytes/],
+  ["entries", [FILE, FILE], { maxEntries: 1 }, /has 2 entries or more, want at most 1$/],
+  ["a name", [block({ name: "12345" })], { maxNameBytes: 4 }, /has 5 bytes, want at most 4$/],
   [
     "a link target",
     [block({ flag: "2", linkname: "12345" })],
     { maxNameBytes: 4 },
-    /longer than 4 bytes/,
+    /has 5 bytes, want at most 4$/,
   ],
   [
     "an extended header",
@@ -144,7 +144,7 @@ const EXHAUSTED: [string, Uint8Array[], Partial<TarLimits>, RegExp][] = [
     "all headers together",
     [pax([["a", "b"]]), block({})],
     { maxMetadataBytes: 5 },
-    /hold more than 5 bytes/,
+    /hold \d+ bytes or more, want at most 5$/,
   ],
 ];
 

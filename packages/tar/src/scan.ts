@@ -287,9 +287,14 @@ class Scanner implements TarScan {
     const { maxEntries, maxNameBytes } = this.#limits;
     this.#entryCount += 1;
     if (this.#entryCount > maxEntries)
-      this.#exhausted(offset, `it has more than ${maxEntries} entries`);
-    if (Math.max(header.name.length, header.linkname.length) > maxNameBytes) {
-      this.#exhausted(offset, `a name or link target is longer than ${maxNameBytes} bytes`);
+      this.#exhausted(
+        offset,
+        `it has ${this.#entryCount} entries or more, want at most ${maxEntries}`,
+      );
+    const longest = Math.max(header.name.length, header.linkname.length);
+    if (longest > maxNameBytes) {
+      const state = `a name or link target has ${longest} bytes, want at most ${maxNameBytes}`;
+      this.#exhausted(offset, state);
     }
     this.#countMetadata(header.name.length + header.linkname.length, offset);
   }
@@ -298,7 +303,10 @@ class Scanner implements TarScan {
     this.#metadataBytes += length;
     const max = this.#limits.maxMetadataBytes;
     if (this.#metadataBytes > max)
-      this.#exhausted(offset, `its headers hold more than ${max} bytes`);
+      this.#exhausted(
+        offset,
+        `its headers hold ${this.#metadataBytes} bytes or more, want at most ${max}`,
+      );
   }
 
   #exhausted(offset: number, why: string): never {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { seededRandom } from "@soci-ts/testkit";
 import { extract, type Header, pack } from "tar-stream";
-import { scan, seededRandom } from "./testing/archive.ts";
+import { scan } from "./testing/archive.ts";
 
 type Row = readonly (string | number)[];
 const TYPES: Readonly<Record<string, string>> = {

@@ -12,6 +12,7 @@ export {
   debianSkipReason,
 } from "./debian.ts";
 export { type Fault, type FaultProxy, type SeenRequest, startFaultProxy } from "./fault-proxy.ts";
+export { type HostileReader, succeeds, testHostileReaders } from "./hostile.ts";
 export {
   type BuiltImage,
   type BuiltLayerBlob,
@@ -33,6 +34,7 @@ export {
   removeTree,
   unmountBelow,
 } from "./leftovers.ts";
+export { type MutateOptions, mutate } from "./mutate.ts";
 export {
   type CommandResult,
   command,

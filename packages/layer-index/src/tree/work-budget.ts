@@ -15,14 +15,16 @@ export class WorkBudget {
   spendNode(): void {
     this.#nodes++;
     if (this.#nodes > this.#limits.maxNodes)
-      exhausted(`it has more than ${this.#limits.maxNodes} files`);
+      exhausted(`it has ${this.#nodes} files or more, want at most ${this.#limits.maxNodes}`);
   }
 
   /** More path components walked. @throws AppError `resource_exhausted`. */
   spendSteps(count: number): void {
     this.#steps += count;
     if (this.#steps > this.#limits.maxSteps)
-      exhausted(`its paths take more than ${this.#limits.maxSteps} steps`);
+      exhausted(
+        `its paths take ${this.#steps} steps or more, want at most ${this.#limits.maxSteps}`,
+      );
   }
 }
 

@@ -1,17 +1,15 @@
 import { AppError, FormatError } from "@soci-ts/core";
 import { Decompress } from "fzstd";
 import type { LayerReader, LayerReaderOptions } from "../layer-reader.ts";
+import { MAX_ZSTD_WINDOW_BYTES } from "../limits.ts";
 import type { TarOutput } from "../tar-output.ts";
 import { ZstdFrames } from "./frames.ts";
-
-/** The furthest that the decompressor can look back. */
-const MAX_WINDOW_BYTES = 2 ** 25;
 
 /** Reads zstd layers. They have no checkpoints, so all that comes of it is the file table. */
 export class ZstdReader implements LayerReader {
   // Four bytes may stand for 128 KiB: so this is 128 MiB of output at most, a tenth of a second's work.
   readonly pieceBytes = 4096;
-  readonly #frames = new ZstdFrames(MAX_WINDOW_BYTES);
+  readonly #frames = new ZstdFrames(MAX_ZSTD_WINDOW_BYTES);
   readonly #decompress: Decompress;
   readonly #hasher: LayerReaderOptions["hasher"];
   #offset = 0;

@@ -56,8 +56,11 @@ function decodeFile(file: FlatTable, headerOffset: number, limits: LayerIndexLim
   const { buffer, position } = file;
   const name = file.string(FILE.name);
   const linkname = file.string(FILE.linkname);
-  if (Math.max(name.length, linkname.length) > limits.maxNameBytes) {
-    buffer.exceed(`a name or link target is longer than ${limits.maxNameBytes} bytes`);
+  const longest = Math.max(name.length, linkname.length);
+  if (longest > limits.maxNameBytes) {
+    buffer.exceed(
+      `a name or link target has ${longest} bytes, want at most ${limits.maxNameBytes}`,
+    );
   }
   const type: string = file.string(FILE.type);
   if (!TYPES.has(type)) buffer.fail(position, `${show(name)} has an unknown type`);

@@ -1,5 +1,5 @@
 import { type Digest, FormatError, isDigest } from "@soci-ts/core";
-import type { Checkpoint } from "@soci-ts/gzip";
+import { type Checkpoint, MAX_EXPANSION } from "@soci-ts/gzip";
 import type { TarEntry } from "@soci-ts/tar";
 import { DEFAULT_LAYER_INDEX_LIMITS, type LayerIndexLimits } from "../limits.ts";
 import { gridSpanCount, gridSpans, gzipSpans, type LayerSizes } from "../spans.ts";
@@ -33,9 +33,6 @@ export interface OpenedZtoc extends Omit<DecodedZtoc, "entries"> {
   /** The same with {@link decodeZtoc}'s check of where entries lie. */
   readPlacedEntries(): Generator<TarEntry, void>;
 }
-
-/** A deflate bit gives at most 129 bytes (RFC 1951 §3.2.5: 258 for a length and a distance code of a bit each). */
-const MAX_EXPANSION = 129 * 8;
 
 /**
  * Decodes a ztoc of any builder. The checkpoints' windows are views of `bytes`, which they keep in memory.

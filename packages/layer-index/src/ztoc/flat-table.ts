@@ -45,7 +45,7 @@ export class FlatBuffer {
   spend(length: number): void {
     this.#usedBytes += length;
     if (this.#usedBytes > this.#maxBytes) {
-      this.exceed(`it spells out more than ${this.#maxBytes} bytes`);
+      this.exceed(`it spells out ${this.#usedBytes} bytes or more, want at most ${this.#maxBytes}`);
     }
   }
 

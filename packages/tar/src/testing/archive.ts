@@ -126,12 +126,3 @@ export function scan(
 export function bytesOf(text: string): ByteString {
   return byteStringFrom(Buffer.from(text, "latin1"));
 }
-
-/** A repeatable source of numbers in [0, 1). */
-export function seededRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 48271) % 2147483647;
-    return state / 2147483647;
-  };
-}
