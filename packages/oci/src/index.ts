@@ -36,7 +36,7 @@ export { parseManifest } from "./parse-manifest.ts";
 export {
   formatPlatform,
   hostPlatform,
-  imageEntries,
+  isImageEntry,
   parsePlatform,
   selectManifest,
 } from "./platform.ts";

@@ -87,7 +87,7 @@ function variantLevel(platform: Platform, architecture: string): number | undefi
  * @throws AppError `not_found` that lists the platforms there are.
  */
 export function selectManifest(index: ImageIndex, platform: Platform): Descriptor {
-  const images = imageEntries(index);
+  const images = index.manifests.filter(isImageEntry);
   let best: { entry: Descriptor; distance: number } | undefined;
   for (const entry of images) {
     const distance = entry.platform && variantDistance(platform, entry.platform);
@@ -108,12 +108,8 @@ const CONFIG_TYPES: ReadonlySet<string> = new Set([
   MEDIA_TYPE_DOCKER_CONFIG,
 ]);
 
-/** The entries of `index` that are images, in its order: no SOCI indexes and no attestations. */
-export function imageEntries(index: ImageIndex): readonly Descriptor[] {
-  return index.manifests.filter(isImage);
-}
-
-function isImage(entry: Descriptor): boolean {
+/** False for entries of an image index that stand beside images: SOCI indexes and other artifacts, attestations. */
+export function isImageEntry(entry: Descriptor): boolean {
   if (entry.artifactType !== undefined && !CONFIG_TYPES.has(entry.artifactType)) return false;
   return entry.platform?.os !== "unknown";
 }

@@ -121,6 +121,11 @@ describe("archiveFileImageSource(), of an OCI archive", () => {
     const blob = source(`oci-archive:${file}`).openBlob(layer!);
     assert.deepEqual(Buffer.from(await blob.readAt(10, 100)), expected.subarray(10, 110));
     assert.deepEqual((await readLayers(archive))[0], expected);
+    const pieces: Buffer[] = [];
+    for await (const piece of blob.stream(5, blob.size, { overwrites: true })) {
+      pieces.push(Buffer.from(piece));
+    }
+    assert.deepEqual(Buffer.concat(pieces), expected.subarray(5));
     await assert.rejects(blob.readAt(blob.size, 1), failure("out_of_range", /bytes/));
     assert.deepEqual(await archive.platforms(), [{ os: "linux", architecture: "amd64" }]);
   });

@@ -15,7 +15,8 @@ import { OpenedArchiveFiles } from "./archive-files.ts";
 import { type DockerArchive, readDockerArchive } from "./docker-archive.ts";
 import { FileBlob, readVerified } from "./file-blob.ts";
 import { imageSource } from "./image-medium.ts";
-import type { ImageBlob, ImageSource } from "./image-source.ts";
+import type { ImageBlob } from "./image-source.ts";
+import type { ImageTree } from "./image-tree.ts";
 import { layoutImageSource } from "./layout-source.ts";
 
 /** The tar of an OCI layout, or what `docker save` writes. */
@@ -53,7 +54,7 @@ export function parseArchiveName(text: string): ArchiveName | undefined {
 }
 
 /** An archive file as a source; see {@link archiveImageSource}. */
-export function archiveFileImageSource({ kind, path, tag }: ArchiveName): ImageSource {
+export function archiveFileImageSource({ kind, path, tag }: ArchiveName): ImageTree {
   const full = resolvePath(path);
   const reference = tag === undefined ? `${kind}:${full}` : `${kind}:${full}:${tag}`;
   return archiveImageSource({ archive: pathArchive(full), kind, tag, reference });
@@ -80,7 +81,7 @@ export interface ArchiveSourceOptions {
  * @throws AppError, at the first use, `invalid_argument` if the file is no archive of the kind, or a compressed one; `data_loss` if it is
  * broken or a name leads out of it; `resource_exhausted` beyond a limit; `aborted` if it was changed since.
  */
-export function archiveImageSource(options: ArchiveSourceOptions): ImageSource {
+export function archiveImageSource(options: ArchiveSourceOptions): ImageTree {
   let opening: Promise<OpenedImage> | undefined;
   const open = (io?: IoOptions): Promise<OpenedImage> => {
     opening ??= openImage(options, io).catch((error: unknown) => {
@@ -93,6 +94,9 @@ export function archiveImageSource(options: ArchiveSourceOptions): ImageSource {
     reference: options.reference,
     resolve: async (platform, io) => (await open(io)).source.resolve(platform, io),
     platforms: async (io) => (await open(io)).source.platforms(io),
+    readRoot: async (io) => (await open(io)).source.readRoot(io),
+    readManifest: async (descriptor, io) => (await open(io)).source.readManifest(descriptor, io),
+    readConfig: async (descriptor, io) => (await open(io)).source.readConfig(descriptor, io),
     openBlob: (descriptor) =>
       new FileBlob(descriptor.size, async () => {
         const { files, find } = await open();
@@ -103,7 +107,7 @@ export function archiveImageSource(options: ArchiveSourceOptions): ImageSource {
 
 interface OpenedImage {
   readonly files: OpenedArchiveFiles;
-  readonly source: ImageSource;
+  readonly source: ImageTree;
   readonly find: (descriptor: Descriptor) => ArchiveEntry;
 }
 
@@ -164,7 +168,7 @@ function dockerSource(
   files: OpenedArchiveFiles,
   docker: DockerArchive,
   reference: string,
-): ImageSource {
+): ImageTree {
   const find = finder(docker, files);
   const openBlob = (descriptor: Descriptor): ImageBlob =>
     files.blobAt(checkedEntry(find(descriptor), descriptor));

@@ -3,7 +3,8 @@ import { type Descriptor, IMAGE_CONFIG_LIMIT_BYTES, MANIFEST_LIMIT_BYTES } from 
 import { readVerified } from "./file-blob.ts";
 import { fullName } from "./full-name.ts";
 import { imageSource } from "./image-medium.ts";
-import type { ImageBlob, ImageSource } from "./image-source.ts";
+import type { ImageBlob } from "./image-source.ts";
+import type { ImageTree } from "./image-tree.ts";
 
 const PREFIX = "containerd:";
 
@@ -34,7 +35,7 @@ export function parseContainerdName(text: string): string | undefined {
  * (`app:v1`) is looked for as it is, then in full. Manifests that an image's index names and containerd did not pull count as absent.
  * @throws AppError, when it is used, `not_found` if there is no such image, or containerd has discarded the blobs of its layers.
  */
-export function containerdImageSource(content: ContainerdContent, name: string): ImageSource {
+export function containerdImageSource(content: ContainerdContent, name: string): ImageTree {
   const openBlob = (descriptor: Descriptor): ImageBlob => new ContentBlob(content, descriptor);
   const read = (
     descriptor: Descriptor,

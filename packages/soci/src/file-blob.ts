@@ -1,6 +1,6 @@
 import { AppError, checkRange, type IoOptions, verifyDigest } from "@soci-ts/core";
 import type { Descriptor } from "@soci-ts/oci";
-import type { ImageBlob } from "./image-source.ts";
+import type { ImageBlob, StreamOptions } from "./image-source.ts";
 
 const STREAM_BYTES = 256 * 1024;
 
@@ -36,15 +36,18 @@ export class FileBlob implements ImageBlob {
     checkRange(this.size, offset, length);
     options?.signal?.throwIfAborted();
     await using range = await this.#open();
-    return readExactly(range.file, range.offset + offset, length);
+    return readExactly(range.file, range.offset + offset, new Uint8Array(length));
   }
 
-  async *stream(start: number, end: number, options?: IoOptions): AsyncGenerator<Uint8Array> {
+  async *stream(start: number, end: number, options?: StreamOptions): AsyncGenerator<Uint8Array> {
     checkRange(this.size, start, end - start);
     await using range = await this.#open();
+    const memory = options?.overwrites === true ? new Uint8Array(STREAM_BYTES) : undefined;
     for (let at = start; at < end; at += STREAM_BYTES) {
       options?.signal?.throwIfAborted();
-      yield await readExactly(range.file, range.offset + at, Math.min(STREAM_BYTES, end - at));
+      const length = Math.min(STREAM_BYTES, end - at);
+      const bytes = memory?.subarray(0, length) ?? new Uint8Array(length);
+      yield await readExactly(range.file, range.offset + at, bytes);
     }
   }
 }
@@ -74,16 +77,15 @@ export function checkSize(what: string, sizeBytes: number, maxBytes: number): vo
   );
 }
 
-/** Exactly `length` bytes from `offset`. @throws AppError `data_loss` if the file ends before. */
+/** Fills `bytes` from `offset` of the file on. @throws AppError `data_loss` if the file ends before. */
 export async function readExactly(
   file: ReadableFile,
   offset: number,
-  length: number,
+  bytes: Uint8Array,
 ): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
   let at = 0;
-  while (at < length) {
-    const { bytesRead } = await file.read(bytes, at, length - at, offset + at);
+  while (at < bytes.length) {
+    const { bytesRead } = await file.read(bytes, at, bytes.length - at, offset + at);
     if (bytesRead === 0) {
       throw new AppError("data_loss", `Cannot read at offset ${offset + at}: the file ends there`);
     }

@@ -12,10 +12,19 @@ import {
 import { MAX_INDEX_DEPTH } from "./limits.ts";
 import { parsed, wrapped } from "./wrapped.ts";
 
+/** How to read a blob as a stream. */
+export interface StreamOptions extends IoOptions {
+  /**
+   * The caller is done with a piece when it asks for the next, which may then lie in the same memory: garbage outside of the heap is
+   * collected late, tens of megabytes of it. Default false: each piece is the caller's to keep.
+   */
+  readonly overwrites?: boolean | undefined;
+}
+
 /** A blob of an image that can be read at an offset and as a stream. Nothing is held open between calls. */
 export interface ImageBlob extends ByteSource {
   /** The bytes of [start, end), in order. Not verified: the caller knows what digest covers them. */
-  stream(start: number, end: number, options?: IoOptions): AsyncIterable<Uint8Array>;
+  stream(start: number, end: number, options?: StreamOptions): AsyncIterable<Uint8Array>;
 }
 
 /** A layer: its blob, from the manifest, and the digest of its uncompressed content, from the config. */

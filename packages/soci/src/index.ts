@@ -37,6 +37,7 @@ export type {
   ResolvedImage,
   SourceLayer,
 } from "./image-source.ts";
+export { type ImageTree, isImageTree } from "./image-tree.ts";
 export type { LayerOutcome } from "./index-layer.ts";
 export type { ConsideredIndex, IndexOrigin } from "./index-places.ts";
 export {

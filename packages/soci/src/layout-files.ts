@@ -34,7 +34,7 @@ export async function readBounded(
   const { file, sizeBytes } = await openRegular(path);
   await using _closing = file;
   checkSize(path, sizeBytes, options.maxBytes);
-  return readExactly(file, 0, sizeBytes);
+  return readExactly(file, 0, new Uint8Array(sizeBytes));
 }
 
 /** O_NOFOLLOW refuses a link, O_NONBLOCK keeps a fifo from blocking us; the check is on what was opened. */

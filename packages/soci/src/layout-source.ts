@@ -11,7 +11,8 @@ import {
 import { readVerified } from "./file-blob.ts";
 import { fullName } from "./full-name.ts";
 import { imageSource } from "./image-medium.ts";
-import type { ImageBlob, ImageSource, RootDocument } from "./image-source.ts";
+import type { ImageBlob, RootDocument } from "./image-source.ts";
+import type { ImageTree } from "./image-tree.ts";
 import { wrapped } from "./wrapped.ts";
 
 /** What an image is called in a layout's index (image-spec v1.1.1, annotations.md): a tag, or what the tool that wrote it likes. */
@@ -41,7 +42,7 @@ export interface LayoutFiles {
 export function layoutImageSource(
   files: LayoutFiles,
   { reference, tag }: { readonly reference: string; readonly tag: string | undefined },
-): ImageSource {
+): ImageTree {
   const read = (
     descriptor: Descriptor,
     options: IoOptions & { maxBytes: number },

@@ -1,6 +1,6 @@
 import { join, resolve as resolvePath } from "node:path";
 import { AppError } from "@soci-ts/core";
-import type { ImageSource } from "./image-source.ts";
+import type { ImageTree } from "./image-tree.ts";
 import { layoutBlob, readBounded } from "./layout-files.ts";
 import { layoutImageSource } from "./layout-source.ts";
 
@@ -33,7 +33,7 @@ export function parseOciLayoutName(text: string): OciLayoutName | undefined {
  * An image in an OCI layout directory (image-spec v1.1.1, image-layout.md). Files are named by digests, opened only if
  * they are regular files and not links, and what is read whole is verified.
  */
-export function ociLayoutImageSource(directory: string, tag?: string): ImageSource {
+export function ociLayoutImageSource(directory: string, tag?: string): ImageTree {
   const root = resolvePath(directory);
   const reference = tag === undefined ? `oci:${root}` : `oci:${root}:${tag}`;
   return layoutImageSource(

@@ -6,19 +6,20 @@ import {
 } from "@soci-ts/oci";
 import type { RegistryClient } from "@soci-ts/registry-client";
 import { imageSource } from "./image-medium.ts";
-import type { ImageSource } from "./image-source.ts";
+import type { ImageTree } from "./image-tree.ts";
 
 /** What reading an image needs of a registry client. */
 export type ImageReader = Pick<RegistryClient, "fetchManifest" | "fetchBlob" | "openBlob">;
 
 /** An image in a registry. The client stays the caller's to close. */
-export function registryImageSource(client: ImageReader, reference: Reference): ImageSource {
+export function registryImageSource(client: ImageReader, reference: Reference): ImageTree {
   const repository: RepositoryName = {
     registry: reference.registry,
     repository: reference.repository,
   };
   return imageSource({
     reference: formatReference(reference),
+    repository,
     readRoot: (options) => client.fetchManifest(reference, options),
     async readManifest(descriptor, options) {
       const { bytes } = await client.fetchManifest(
