@@ -98,7 +98,10 @@ function addBuildCommands(program: Command, runner: Runner): void {
         .choices(["any", "bound", "none"])
         .default("any"),
     )
-    .option("--force", "read every layer again, whatever ztocs there are, here or in the registry")
+    .option(
+      "-f, --force",
+      "read every layer again, whatever ztocs there are, here or in the registry",
+    )
     .option("--push", "also do what `soci push` does")
     .addHelpText("after", example("soci create --min-layer-size 0 oci:./layout:latest"))
     .action(async (name: string, options) =>
@@ -153,6 +156,7 @@ function addConvertCommand(program: Command, runner: Runner): void {
       [],
     )
     .option("--all-platforms", "index all platforms that the image has")
+    .option("-f, --force", "read every layer again, whatever ztocs there are in the local store")
     .addOption(prefetchFile())
     .addOption(prefetchFilesJson())
     .addHelpText(

@@ -118,7 +118,7 @@ function variantLevel(platform: Platform, architecture: string): number | undefi
  * @throws AppError `not_found` that lists the platforms there are.
  */
 export function selectManifest(index: ImageIndex, platform: Platform): Descriptor {
-  const images = imageEntries(index);
+  const images = index.manifests.filter(isImageEntry);
   let best: { entry: Descriptor; distance: number } | undefined;
   for (const entry of images) {
     const distance = entry.platform && variantDistance(platform, entry.platform);

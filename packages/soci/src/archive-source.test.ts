@@ -121,6 +121,11 @@ describe("archiveFileImageSource(), of an OCI archive", () => {
     const blob = source(`oci-archive:${file}`).openBlob(layer!);
     assert.deepEqual(Buffer.from(await blob.readAt(10, 100)), expected.subarray(10, 110));
     assert.deepEqual((await readLayers(archive))[0], expected);
+    const pieces: Buffer[] = [];
+    for await (const piece of blob.stream(5, blob.size, { overwrites: true })) {
+      pieces.push(Buffer.from(piece));
+    }
+    assert.deepEqual(Buffer.concat(pieces), expected.subarray(5));
     await assert.rejects(blob.readAt(blob.size, 1), failure("out_of_range", /bytes/));
     assert.deepEqual(await archive.platforms(), [{ os: "linux", architecture: "amd64" }]);
   });
@@ -385,7 +390,7 @@ describe("archiveFileImageSource(), of what is no such archive", () => {
       ["cut in a file", whole.subarray(0, 5_000), "data_loss", /bytes are missing/],
       ["no tar", Buffer.alloc(2048, "x"), "data_loss", /Cannot read tar/],
       ["a huge entry", huge, "resource_exhausted", /2199023255552 bytes, want at most/],
-      ["many entries", many, "resource_exhausted", /more than 100000 entries/],
+      ["many entries", many, "resource_exhausted", /100001 entries or more, want at most 100000/],
     ];
     const file = join(bench.directory, "a.tar");
     for (const [name, bytes, code, message] of cases) {

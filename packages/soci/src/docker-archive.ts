@@ -135,6 +135,7 @@ async function describeLayer(
     return { mediaType: MEDIA_TYPE_DOCKER_LAYER, digest: options.diffId, size };
   }
   const digester = new Digester("sha256");
-  for await (const bytes of blob.stream(0, size, options)) digester.update(bytes);
+  const pieces = blob.stream(0, size, { ...options, overwrites: true });
+  for await (const bytes of pieces) digester.update(bytes);
   return { mediaType: type.mediaType, digest: digester.digest(), size };
 }

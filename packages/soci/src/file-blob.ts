@@ -77,7 +77,7 @@ export function checkSize(what: string, sizeBytes: number, maxBytes: number): vo
   );
 }
 
-/** Fills `bytes` from `offset`. @throws AppError `data_loss` if the file ends before. */
+/** Fills `bytes` from `offset` of the file on. @throws AppError `data_loss` if the file ends before. */
 export async function readExactly(
   file: ReadableFile,
   offset: number,

@@ -2,10 +2,11 @@ import type { IoOptions } from "@soci-ts/core";
 import {
   type Descriptor,
   formatPlatform,
-  imageEntries,
+  isImageEntry,
   type Platform,
   parseImageConfig,
   parseManifest,
+  type RepositoryName,
 } from "@soci-ts/oci";
 import {
   type DocumentReader,
@@ -17,11 +18,11 @@ import type { ImageTree } from "./image-tree.ts";
 import { MAX_INDEX_DEPTH } from "./limits.ts";
 import { parsed } from "./wrapped.ts";
 
-/** What a medium has to do to be an {@link ImageSource}: all else is {@link imageSource}. */
+/** What a medium has to do to be an image source: all else is {@link imageSource}. */
 export interface ImageMedium extends DocumentReader {
   readonly reference: string;
-  /** See {@link ImageTree.repository}. */
-  readonly repository?: ImageTree["repository"];
+  /** See {@link ImageTree}. */
+  readonly repository?: RepositoryName;
   /** The manifest or image index that the name stands for. */
   readRoot(options?: IoOptions): Promise<RootDocument>;
   /** Whether a manifest that an index names is in the medium. Without this function all of them are taken to be. */
@@ -31,9 +32,14 @@ export interface ImageMedium extends DocumentReader {
 
 /** An image in a medium. */
 export function imageSource(medium: ImageMedium): ImageTree {
-  const { reference } = medium;
+  const { reference, repository } = medium;
   return {
-    ...medium,
+    reference,
+    ...(repository !== undefined && { repository }),
+    readRoot: (options) => medium.readRoot(options),
+    readManifest: (descriptor, options) => medium.readManifest(descriptor, options),
+    readConfig: (descriptor, options) => medium.readConfig(descriptor, options),
+    openBlob: (descriptor) => medium.openBlob(descriptor),
     async resolve(platform, options) {
       const root = await medium.readRoot(options);
       return resolveImage(root, medium, { ...options, platform, reference });
@@ -66,7 +72,7 @@ async function listPlatforms(
       return;
     }
     if (depth === MAX_INDEX_DEPTH) return;
-    for (const entry of imageEntries(document.index)) {
+    for (const entry of document.index.manifests.filter(isImageEntry)) {
       if (medium.hasManifest !== undefined && !(await medium.hasManifest(entry, options))) continue;
       if (entry.platform !== undefined) add(entry.platform);
       else {

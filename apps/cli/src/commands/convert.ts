@@ -22,6 +22,7 @@ export interface ConvertOptions extends PrefetchOptions {
   readonly minLayerSize: number;
   readonly platform: readonly string[];
   readonly allPlatforms?: boolean;
+  readonly force?: boolean | undefined;
 }
 
 /** `soci convert SOURCE DEST`: writes an image anew, with its SOCI indexes bound to it, under another name. */
@@ -37,6 +38,7 @@ export async function convert(session: Session, options: ConvertOptions): Promis
     store: await session.store(),
     spanSizeBytes: options.spanSize,
     minLayerSizeBytes: options.minLayerSize,
+    force: options.force,
     onProgress: layerProgress(session.progress),
     signal: session.signal,
     onCopied: ({ descriptor, outcome }) =>

@@ -10,7 +10,7 @@ import {
 import { formatBytes, type Report, renderFacts } from "../output.ts";
 import type { Session } from "../wire.ts";
 import { type PlatformOptions, type PlatformReport, reportPlatforms } from "./platform-choice.ts";
-import { registryReference } from "./registry-reference.ts";
+import { isInRegistry, registryReference } from "./registry-reference.ts";
 import { resolveDigest } from "./resolve-digest.ts";
 
 /** Options of `soci push`. */
@@ -44,9 +44,7 @@ export async function push(session: Session, name: string, options: PushOptions)
 /** The image as containerd has it, where an option says so; else as the registry has it. */
 async function imageToPushTo(session: Session, name: string): Promise<ImageSource> {
   const reference = registryReference("push to", name);
-  if (name.startsWith("containerd:") || session.config.containerd.isChosen) {
-    return session.source(name);
-  }
+  if (!isInRegistry(session.config, name)) return session.source(name);
   return registryImageSource(await session.client(), reference);
 }
 

@@ -1,6 +1,7 @@
 import { AppError } from "@soci-ts/core";
 import { parseReference, type Reference } from "@soci-ts/oci";
 import { parseArchiveName, parseContainerdName, parseOciLayoutName } from "@soci-ts/soci";
+import type { Config } from "../config.ts";
 import { STDIN } from "../sources.ts";
 
 /**
@@ -15,6 +16,12 @@ export function registryReference(verb: string, name: string): Reference {
     "invalid_argument",
     `Cannot ${verb} ${JSON.stringify(name)}: it is ${state}, want an image in a registry`,
   );
+}
+
+/** True if `name` means an image in a registry as it is: it has no prefix of another source, and no option chooses containerd. */
+export function isInRegistry({ containerd }: Config, name: string): boolean {
+  const isElsewhere = localKind(name) !== undefined || parseContainerdName(name) !== undefined;
+  return !isElsewhere && !containerd.isChosen;
 }
 
 function localKind(name: string): string | undefined {
