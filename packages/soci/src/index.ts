@@ -14,6 +14,7 @@ export {
   DEFAULT_MIN_LAYER_SIZE_BYTES,
   type LayerProgress,
 } from "./create-index.ts";
+export { fetchPrefetchList } from "./fetch-prefetch-list.ts";
 export { type FetchZtocOptions, fetchZtoc } from "./fetch-ztoc.ts";
 export { type FetchZtocsOptions, fetchZtocs, type LayerZtoc } from "./fetch-ztocs.ts";
 export {
@@ -49,7 +50,7 @@ export {
 } from "./oci-layout-source.ts";
 export { ociLayoutImageTarget } from "./oci-layout-target.ts";
 export type { PrefetchLists } from "./prefetch-files.ts";
-export { parsePrefetchList, type SpanRange } from "./prefetch-list.ts";
+export { encodePrefetchList, parsePrefetchList } from "./prefetch-list.ts";
 export {
   type IndexPusher,
   type PushedIndex,
