@@ -14,7 +14,7 @@ export {
   DEFAULT_MIN_LAYER_SIZE_BYTES,
   type LayerProgress,
 } from "./create-index.ts";
-export { fetchPrefetchList } from "./fetch-prefetch-list.ts";
+export { type FetchPrefetchListOptions, fetchPrefetchList } from "./fetch-prefetch-list.ts";
 export { type FetchZtocOptions, fetchZtoc } from "./fetch-ztoc.ts";
 export { type FetchZtocsOptions, fetchZtocs, type LayerZtoc } from "./fetch-ztocs.ts";
 export {

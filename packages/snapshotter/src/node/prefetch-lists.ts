@@ -1,9 +1,14 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { AppError, delay, type Logger } from "@soci-ts/core";
+import { AppError, delay, type Logger, Semaphore } from "@soci-ts/core";
 import type { SpanRange } from "@soci-ts/layer-index";
 import type { Descriptor } from "@soci-ts/oci";
-import { encodePrefetchList, fetchPrefetchList, parsePrefetchList } from "@soci-ts/soci";
+import {
+  encodePrefetchList,
+  fetchPrefetchList,
+  type PrefetchListEntry,
+  parsePrefetchList,
+} from "@soci-ts/soci";
 import { replaceFile } from "../mount-directories.ts";
 import type { ImageIndex, LookUpOptions } from "./image-index.ts";
 
@@ -12,56 +17,65 @@ import type { ImageIndex, LookUpOptions } from "./image-index.ts";
  * reads it when it opens the layer, and deletes it when it has done what it says. Nothing depends on it, so nothing waits for it.
  */
 
-/** For so long a layer that is ready otherwise waits for its list. */
+/** For so long layers that are ready otherwise wait for lists: all layers of an image together. */
 const PATIENCE_MS = 500;
+/** Ztocs are fetched at the same time, and are what is waited for. */
+const LISTS_AT_ONCE = 4;
 
 const PREFETCH_FILE = "prefetch";
 
-/** A layer's list; `undefined` if it has none, or none that can be used. Never rejects. */
-export type ListOnItsWay = Promise<readonly SpanRange[] | undefined>;
+/** The prefetch lists of an image's layers on their way. What is wrong with one is logged, and costs nothing else. */
+export class PrefetchLists {
+  readonly #lists: readonly Promise<readonly SpanRange[] | undefined>[];
+  readonly #logger: Logger;
+  #patience: Promise<undefined> | undefined;
 
-/** Begins to fetch the prefetch lists of an image's layers. What is wrong with one is logged, and costs nothing else. */
-export function startPrefetchLists(
-  layers: readonly Descriptor[],
-  { found }: ImageIndex,
-  options: LookUpOptions,
-): readonly ListOnItsWay[] {
-  const lists = found?.index.prefetchLists ?? [];
-  return layers.map(async ({ digest }) => {
-    const entry = lists.find(({ layerDigest }) => layerDigest === digest);
-    if (entry === undefined) return undefined;
-    const { client, reference, lookupTimeoutMs, logger } = options;
-    const { registry, repository } = reference;
-    const signal = AbortSignal.any([options.signal, AbortSignal.timeout(lookupTimeoutMs)]);
+  /** Begins to fetch them. */
+  constructor(layers: readonly Descriptor[], { found }: ImageIndex, options: LookUpOptions) {
+    this.#logger = options.logger;
+    const entries = found?.index.prefetchLists ?? [];
+    const permits = new Semaphore(LISTS_AT_ONCE);
+    this.#lists = layers.map(async ({ digest }) => {
+      const entry = entries.find(({ layerDigest }) => layerDigest === digest);
+      return entry && permits.run(() => fetchOne(entry, options));
+    });
+  }
+
+  /**
+   * Leaves a layer's list in its directory, without spans that the layer does not have. Never rejects.
+   * @param position - of the layer in the image.
+   * @param spanCount - of the layer.
+   */
+  async write(position: number, directory: string, spanCount: number): Promise<void> {
+    this.#patience ??= delay(PATIENCE_MS).then(() => undefined);
+    const ranges = (await Promise.race([this.#lists[position], this.#patience])) ?? [];
+    const last = spanCount - 1;
+    const there = ranges
+      .filter(({ startSpan }) => startSpan <= last)
+      .map(({ startSpan, endSpan }) => ({ startSpan, endSpan: Math.min(endSpan, last) }));
+    if (there.length === 0) return;
+    const path = join(directory, PREFETCH_FILE);
     try {
-      return await fetchPrefetchList(client, { registry, repository }, entry, { signal });
+      await replaceFile(path, encodePrefetchList(there), { flush: false });
     } catch (error) {
-      const reason = AppError.from(error).message;
-      logger.warn("prefetch list passed over", { layer: digest, error: reason });
-      return undefined;
+      this.#logger.warn("prefetch list not written", { error: AppError.from(error).message });
     }
-  });
+  }
 }
 
-/**
- * Leaves a layer's list in its directory, without spans that the layer does not have. Never rejects.
- * @param spanCount - of the layer.
- */
-export async function writePrefetchList(
-  directory: string,
-  list: ListOnItsWay,
-  { spanCount, logger }: { readonly spanCount: number; readonly logger: Logger },
-): Promise<void> {
-  const ranges = (await Promise.race([list, delay(PATIENCE_MS)])) ?? [];
-  const last = spanCount - 1;
-  const there = ranges
-    .filter(({ startSpan }) => startSpan <= last)
-    .map(({ startSpan, endSpan }) => ({ startSpan, endSpan: Math.min(endSpan, last) }));
-  if (there.length === 0) return;
+async function fetchOne(
+  entry: PrefetchListEntry,
+  { client, reference, store, lookupTimeoutMs, logger, ...options }: LookUpOptions,
+): Promise<readonly SpanRange[] | undefined> {
+  const { registry, repository } = reference;
+  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(lookupTimeoutMs)]);
   try {
-    await replaceFile(join(directory, PREFETCH_FILE), encodePrefetchList(there), { flush: false });
+    const where = { client, repository: { registry, repository }, store };
+    return await fetchPrefetchList({ ...where, entry, signal });
   } catch (error) {
-    logger.warn("prefetch list not written", { error: AppError.from(error).message });
+    const reason = AppError.from(error).message;
+    logger.warn("prefetch list passed over", { layer: entry.layerDigest, error: reason });
+    return undefined;
   }
 }
 

@@ -5,8 +5,9 @@ import { describe, it } from "node:test";
 import { AppError, delay, type Logger, silentLogger, silentMetrics } from "@soci-ts/core";
 import type { SpanRange } from "@soci-ts/layer-index";
 import type { HydratedLayer } from "@soci-ts/lazy-layer";
+import { encodePrefetchList } from "@soci-ts/soci";
 import { temporary, until } from "../testing/temporary.ts";
-import { readPrefetchList, writePrefetchList } from "./prefetch-lists.ts";
+import { readPrefetchList } from "./prefetch-lists.ts";
 import { SlotPrefetcher } from "./prefetch-slots.ts";
 
 /** Layers of 100 spans, each of them ten bytes, fetched one by one; what is fetched is noted as `SLOT:SPAN`. */
@@ -51,8 +52,7 @@ class Bench {
   async list(slot: number, ...ranges: readonly SpanRange[]): Promise<void> {
     const directory = this.directoryOf(slot);
     await mkdir(directory, { recursive: true });
-    const how = { spanCount: 100, logger: silentLogger };
-    await writePrefetchList(directory, Promise.resolve(ranges), how);
+    await writeFile(join(directory, "prefetch"), encodePrefetchList(ranges));
   }
 
   async hasList(slot: number): Promise<boolean> {

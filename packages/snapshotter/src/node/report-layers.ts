@@ -25,7 +25,7 @@ import {
 import type { ImageJob, LayerReport, WorkedLayer } from "./image-job.ts";
 import type { ImageWorkerOptions } from "./image-worker.ts";
 import { nodePaths } from "./node-paths.ts";
-import { type ListOnItsWay, startPrefetchLists, writePrefetchList } from "./prefetch-lists.ts";
+import { PrefetchLists } from "./prefetch-lists.ts";
 import { resolveInTime } from "./resolve-in-time.ts";
 
 type WorkOptions = ImageWorkerOptions & { readonly signal: AbortSignal };
@@ -38,7 +38,7 @@ interface LayerWork {
   readonly steps: LayerStep[];
   /** `undefined`: it can't be had here, and `steps` says why. */
   readonly ready: Promise<ReadyLayer | undefined>;
-  readonly prefetch: ListOnItsWay | undefined;
+  readonly prefetch: PrefetchLists;
 }
 
 /**
@@ -57,8 +57,7 @@ export async function* reportLayers(
     const ready = await work.ready;
     images.add(ready && imageInput(ready));
     const { steps, prefetch } = work;
-    const layer =
-      ready && (await workLayer(position, { job, ready, images, steps, prefetch }, options));
+    const layer = ready && (await workLayer(position, { job, ready, images, steps, prefetch }));
     if (layer === undefined) work.steps.push(LEFT_TO_CONTAINERD);
     yield { position, chainId: work.chainId, layer, story: storyOf(job, work, ready) };
   }
@@ -107,7 +106,7 @@ async function startLayers(
   const chainIds = chainIdsOf(layers);
   const indexed = readIndexedLayers(layers, index, lookUp);
   const descriptors = layers.map(({ descriptor }) => descriptor);
-  const lists = startPrefetchLists(descriptors, index, lookUp);
+  const prefetch = new PrefetchLists(descriptors, index, lookUp);
   return layers.map((layer, position) => {
     const steps: LayerStep[] = [];
     const ready = indexed[position]?.then((by) =>
@@ -121,7 +120,7 @@ async function startLayers(
       image: index,
       steps,
       ready: ready ?? Promise.resolve(undefined),
-      prefetch: lists[position],
+      prefetch,
     };
   });
 }
@@ -170,9 +169,8 @@ async function workLayer(
     readonly ready: ReadyLayer;
     readonly images: ChainImages;
     readonly steps: LayerStep[];
-    readonly prefetch: ListOnItsWay | undefined;
+    readonly prefetch: PrefetchLists;
   },
-  { logger }: WorkOptions,
 ): Promise<WorkedLayer | undefined> {
   const { job, ready, images, steps, prefetch } = parts;
   try {
@@ -180,9 +178,8 @@ async function workLayer(
     const directory = join(job.directory, String(position));
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const data = await writeSlotData(directory, "", ready);
-    if (prefetch !== undefined && ready.lazy !== undefined) {
-      const spanCount = ready.index.spans.length;
-      await writePrefetchList(directory, prefetch, { spanCount, logger });
+    if (ready.lazy !== undefined) {
+      await prefetch.write(position, directory, ready.index.spans.length);
     }
     const layerDigest = ready.layer.descriptor.digest;
     const identity = identityOf(ready, imagePath);
