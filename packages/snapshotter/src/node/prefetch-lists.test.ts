@@ -87,13 +87,13 @@ describe("PrefetchLists", () => {
     assert.deepEqual(await readPrefetchList(bench.directory), expected);
   });
 
-  it("does not wait long, once for all layers, and lets a disk that takes no list be", async () => {
+  it("does not wait long, once for all layers, and lets a disk that takes no list be", {
+    timeout: 60_000,
+  }, async () => {
     await using bench = await open();
     const hung = bench.start(() => new Promise(() => {}));
-    const startedMs = performance.now();
-    for (let turn = 0; turn < 20; turn += 1) await hung.write(0, bench.directory, SPANS);
-    // Each by itself would be ten seconds.
-    assert.ok(performance.now() - startedMs < 8000);
+    // Each by itself would take minutes.
+    for (let turn = 0; turn < 1000; turn += 1) await hung.write(0, bench.directory, SPANS);
     assert.deepEqual(await readdir(bench.directory), []);
     await bench.start(listOf(...RANGES)).write(0, join(bench.directory, "none"), SPANS);
     assert.equal(bench.warnings.length, 1);
