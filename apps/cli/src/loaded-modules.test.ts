@@ -40,8 +40,10 @@ describe("a soci command", () => {
     const loaded = await packagesLoaded(folder.path, ["create", "--min-layer-size", "0", name]);
     const unwanted = ["undici", "smol-toml", "fzstd", "erofs", "lazy-layer", "snapshotter"];
     unwanted.push("linux", "fuse", "pino", "cli-progress");
+    // Limits alone come of erofs.
+    assert.ok(loaded.filter((it) => it === "erofs").length <= 1);
     assert.deepEqual(
-      loaded.filter((it) => unwanted.includes(it)),
+      loaded.filter((it) => it !== "erofs" && unwanted.includes(it)),
       [],
     );
     // Its error class and what that needs.

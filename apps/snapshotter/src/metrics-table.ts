@@ -178,6 +178,10 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
     type: "counter",
     help: "Layers that became whole in the background.",
   },
+  soci_layer_prefetched_bytes_total: {
+    type: "counter",
+    help: "Compressed bytes that were fetched because an image's prefetch list names them.",
+  },
   soci_layer_wrong_diff_ids_total: {
     type: "counter",
     help: "Layers whose bytes are not what the image's config says: reads of them fail. Want 0.",

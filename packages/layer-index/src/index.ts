@@ -8,7 +8,14 @@ export { buildLayerTree, type LayerTreeOptions } from "./tree/build-layer-tree.t
 export type { LayerTreeLimits } from "./tree/limits.ts";
 export { mergedView, type OverlayXattrs } from "./tree/merged-view.ts";
 export type { LayerRef, LayerTree, LowerNode, LowerView } from "./tree/types.ts";
-export type { BuiltLayer, EncodableIndex, LayerCompression, LayerIndex, Span } from "./types.ts";
+export type {
+  BuiltLayer,
+  EncodableIndex,
+  LayerCompression,
+  LayerIndex,
+  Span,
+  SpanRange,
+} from "./types.ts";
 export type { IndexDifference } from "./verify/difference.ts";
 export { type VerifyZtocOptions, verifyZtoc, type ZtocVerdict } from "./verify/verify-ztoc.ts";
 export { type DecodedZtoc, decodeZtoc, type OpenedZtoc, openZtoc } from "./ztoc/decode.ts";

@@ -19,6 +19,12 @@ export interface Span {
   readonly digest: Digest;
 }
 
+/** Neighbouring spans of a layer, by number; both are among them, as in SOCI's prefetch lists. */
+export interface SpanRange {
+  readonly startSpan: number;
+  readonly endSpan: number;
+}
+
 /**
  * The neutral model of one layer: what every index format says in its own way. It suffices to list the layer's files and to
  * read any byte of them with range requests.

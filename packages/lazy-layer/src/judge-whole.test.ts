@@ -96,6 +96,28 @@ test("fetchAbsent() brings what is missing, each byte once, and says when nothin
   assert.equal(await layer.fetchAbsent(), undefined);
 });
 
+test("fetchAbsent() within a range brings its spans and no others, whether the layer has them or not", async (t) => {
+  const { open, blob } = bench(t);
+  const layer = await open();
+  const within = { startSpan: 2, endSpan: 3 };
+  const [first, last] = [INDEX.spans[2], INDEX.spans[3]];
+  const wanted = (last?.compressedEnd ?? 0) - (first?.compressedStart ?? 0);
+  const brought = await layer.fetchAbsent(within);
+  assert.ok(brought !== undefined && Math.abs(brought - wanted) <= 1, `${brought} for ${wanted}`);
+  assert.equal(await layer.fetchAbsent(within), undefined);
+  assert.deepEqual(
+    layer.cachedSpans().map(({ span }) => span),
+    [2, 3],
+  );
+  const { bytesSent } = blob;
+  await layer.readAt(first?.uncompressedStart ?? 0, 1000);
+  assert.equal(blob.bytesSent, bytesSent);
+  const beyond = INDEX.spans.length;
+  assert.equal(await layer.fetchAbsent({ startSpan: beyond, endSpan: beyond + 9 }), undefined);
+  await layer.fetchAbsent({ startSpan: beyond - 1, endSpan: 2_147_483_647 });
+  assert.ok(layer.cachedSpans().length <= 3);
+});
+
 test("fetchAbsent() that fails is not remembered against reads", async (t) => {
   const { open, blob } = bench(t);
   const layer = await open();

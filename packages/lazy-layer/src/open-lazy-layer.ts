@@ -14,7 +14,7 @@ import {
   silentLogger,
   silentMetrics,
 } from "@soci-ts/core";
-import type { HeaderTable, LayerIndex } from "@soci-ts/layer-index";
+import type { HeaderTable, LayerIndex, SpanRange } from "@soci-ts/layer-index";
 import { PRESENCE_FILE, TAR_BLOCK_BYTES } from "./cache-files.ts";
 import { checkIndex } from "./check-index.ts";
 import { ChunkMap } from "./chunk-map.ts";
@@ -200,10 +200,10 @@ class CachedLayer implements LazyLayer {
     metrics.observe("soci_layer_read_duration_seconds", seconds, source);
   }
 
-  async fetchAbsent(): Promise<number | undefined> {
+  async fetchAbsent(within?: SpanRange): Promise<number | undefined> {
     this.#checkUsable();
     const { cache, fetcher } = this.#parts;
-    const spans = this.#absentSpans();
+    const spans = within === undefined ? this.#absentSpans() : this.#absentWithin(within);
     const [first] = spans;
     if (first === undefined) return undefined;
     const bytes = await fetcher.fetchQuietly(spans);
@@ -294,20 +294,30 @@ class CachedLayer implements LazyLayer {
 
   /** The first run of absent spans that makes up a request. */
   #absentSpans(): readonly number[] {
-    const first = this.#firstAbsent(this.#absentFrom) ?? this.#firstAbsent(0);
+    const end = this.#map.spans.length;
+    const first = this.#firstAbsent(this.#absentFrom, end) ?? this.#firstAbsent(0, end);
     this.#absentFrom = first ?? 0;
-    if (first === undefined) return [];
+    return first === undefined ? [] : this.#absentRun(first, end);
+  }
+
+  #absentWithin({ startSpan, endSpan }: SpanRange): readonly number[] {
+    const end = Math.min(endSpan + 1, this.#map.spans.length);
+    const first = this.#firstAbsent(Math.max(0, startSpan), end);
+    return first === undefined ? [] : this.#absentRun(first, end);
+  }
+
+  #absentRun(first: number, end: number): readonly number[] {
     const run = [first];
     const { compressedStart } = this.#map.span(first);
-    for (let at = first + 1; at < this.#map.spans.length && this.#isAbsent(at); at += 1) {
+    for (let at = first + 1; at < end && this.#isAbsent(at); at += 1) {
       if (this.#map.span(at).compressedEnd - compressedStart > QUIET_REQUEST_BYTES) break;
       run.push(at);
     }
     return run;
   }
 
-  #firstAbsent(from: number): number | undefined {
-    for (let at = from; at < this.#map.spans.length; at += 1) if (this.#isAbsent(at)) return at;
+  #firstAbsent(from: number, end: number): number | undefined {
+    for (let at = from; at < end; at += 1) if (this.#isAbsent(at)) return at;
     return undefined;
   }
 

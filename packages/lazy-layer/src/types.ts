@@ -1,4 +1,5 @@
 import type { ByteSource, IoOptions, ReadOptions } from "@soci-ts/core";
+import type { SpanRange } from "@soci-ts/layer-index";
 import type { EvictedChunks, PunchHole } from "./evict-chunks.ts";
 import type { PresentBytes } from "./present-reader.ts";
 import type { WholeVerdict } from "./whole-verdict.ts";
@@ -70,10 +71,11 @@ export interface LazyLayer extends ByteSource, AsyncDisposable {
   noteRead(offset: number, length: number, seconds: number): void;
   /**
    * Fetches the next few spans that are absent, for nobody: in one request, one span inflating at a time.
+   * @param within - looks at no others; those that the layer does not have are passed over.
    * @returns compressed bytes that it brought; `undefined` if no span was absent.
    * @throws AppError `resource_exhausted` if the cache does not take them; what a read would throw. No read fails because of it.
    */
-  fetchAbsent(): Promise<number | undefined>;
+  fetchAbsent(within?: SpanRange): Promise<number | undefined>;
   /**
    * Compares all bytes with the diffID that the layer was opened with, unless that was done before or some are absent (then it stays
    * `unknown`). Costs a pass over the cache file, at the lowest priority; where more than zeros follows the tar, a request and another pass. If they are `wrong`, reads fail with `data_loss` from then on.

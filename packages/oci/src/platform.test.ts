@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sha256 } from "@soci-ts/core";
 import { MEDIA_TYPE_OCI_MANIFEST, MEDIA_TYPE_SOCI_INDEX_V2 } from "./media-types.ts";
-import { formatPlatform, hostPlatform, parsePlatform, selectManifest } from "./platform.ts";
+import {
+  formatPlatform,
+  hostPlatform,
+  isSamePlatform,
+  normalizePlatform,
+  parsePlatform,
+  selectManifest,
+} from "./platform.ts";
 import type { Descriptor, ImageIndex } from "./types.ts";
 
 function entry(platform: string | undefined, fields: Partial<Descriptor> = {}): Descriptor {
@@ -28,6 +35,40 @@ test("parsePlatform() understands other names of an architecture", () => {
   });
   assert.equal(formatPlatform(parsePlatform("Linux/x86_64")), "linux/amd64");
   assert.equal(formatPlatform(parsePlatform("linux/aarch64")), "linux/arm64");
+});
+
+test("normalizePlatform() spells a platform as containerd does, and keeps the rest", () => {
+  const cases: readonly [architecture: string, variant: string | undefined, want: string][] = [
+    ["amd64", undefined, "linux/amd64"],
+    ["AMD64", "v1", "linux/amd64"],
+    ["x86_64", "v3", "linux/amd64/v3"],
+    ["arm64", "v8", "linux/arm64"],
+    ["aarch64", "8", "linux/arm64"],
+    ["arm64", "v9", "linux/arm64/v9"],
+    ["arm", undefined, "linux/arm/v7"],
+    ["arm", "6", "linux/arm/v6"],
+    ["i386", undefined, "linux/386"],
+    ["s390x", "", "linux/s390x"],
+  ];
+  for (const [architecture, variant, want] of cases) {
+    const normal = normalizePlatform({ os: "Linux", architecture, variant });
+    assert.equal(formatPlatform(normal), want);
+    assert.ok(!("variant" in normal) || normal.variant !== undefined, architecture);
+  }
+  const windows = { os: "windows", architecture: "amd64", "os.version": "10.0.1" };
+  assert.deepEqual(normalizePlatform(windows), windows);
+});
+
+test("isSamePlatform() takes no other variant or system version for it", () => {
+  const same = (a: string, b: string): boolean =>
+    isSamePlatform(parsePlatform(a), parsePlatform(b));
+  assert.ok(same("linux/arm64", "linux/arm64/v8"));
+  assert.ok(same("linux/arm", "linux/arm/v7"));
+  assert.ok(!same("linux/arm/v6", "linux/arm/v7"));
+  assert.ok(!same("linux/amd64", "linux/amd64/v2"));
+  assert.ok(!same("linux/amd64", "windows/amd64"));
+  const windows = { os: "windows", architecture: "amd64", "os.version": "10.0.1" };
+  assert.ok(!isSamePlatform(windows, { ...windows, "os.version": "10.0.2" }));
 });
 
 test("parsePlatform() refuses what is no platform", () => {

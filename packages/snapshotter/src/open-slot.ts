@@ -117,7 +117,7 @@ export async function openSlotData(
     isComplete: () => layer.stats().complete,
     traffic: () => layer.stats(),
     cachedBytes: () => layer.stats().cachedBytes,
-    fetchAbsent: () => layer.fetchAbsent(),
+    fetchAbsent: (within) => layer.fetchAbsent(within),
     judge: (options) => layer.judge(options),
     get verdict() {
       return layer.verdict;

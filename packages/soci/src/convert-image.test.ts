@@ -7,6 +7,7 @@ import {
   ANNOTATION_IMAGE_MANIFEST_DIGEST,
   ANNOTATION_INDEX_DIGEST,
   type Descriptor,
+  encodeIndex,
   type ImageIndex,
   type Manifest,
   MEDIA_TYPE_DOCKER_LAYER_GZIP,
@@ -249,6 +250,45 @@ describe("convertImage()", () => {
       again.platforms[0]?.layers.every((made) => made.reused),
       true,
     );
+  });
+
+  it("takes a single image's platform from its layout's entry, else from its config, without a variant that says nothing", async () => {
+    await using bench = await openBench();
+    const from = openLayout(bench);
+    const image = await from.image(ARM64);
+    const { platform: _told, ...bare } = image;
+    for (const [entry, expected] of [
+      [image, ARM64],
+      [bare, { architecture: "arm64", os: "linux" }],
+    ] as const) {
+      await from.name([entry]);
+      const { index } = await convertLayout(bench, { from });
+      const platforms = index.manifests.map(({ platform }) => platform);
+      assert.deepEqual(platforms, [expected, expected]);
+    }
+  });
+
+  it("leaves an older index of another platform, and nested indexes, as they are", async () => {
+    await using bench = await openBench();
+    const from = openLayout(bench);
+    await from.tag([await from.image(AMD64), await from.image(ARM64)]);
+    const arm64 = { platforms: [parsePlatform("linux/arm64")] };
+    const first = await convertLayout(bench, { from }, arm64);
+    const nested = await first.layout.put(
+      MEDIA_TYPE_OCI_INDEX,
+      encodeIndex({ schemaVersion: 2, manifests: [first.index.manifests[0]!] }),
+    );
+    await first.layout.tag([...first.index.manifests, nested]);
+    const amd64 = { platforms: [parsePlatform("linux/amd64")] };
+    const second = await convertLayout(bench, { from: first.layout, to: "second" }, amd64);
+    assert.equal(second.index.manifests.length, 5);
+    assert.deepEqual(second.index.manifests.slice(1, 4), [
+      first.index.manifests[1],
+      first.index.manifests[2],
+      nested,
+    ]);
+    for (const entry of second.index.manifests.slice(0, 3)) await manifestOf(second.layout, entry);
+    assert.equal((await second.layout.read(nested)).length, nested.size);
   });
 
   it("keeps its index in the store under the manifest that it made", async () => {

@@ -29,6 +29,7 @@ export {
   type LayerProgress,
 } from "./create-index.ts";
 export { eachPlatform, type PlatformChoice, type PlatformOutcome } from "./each-platform.ts";
+export { type FetchPrefetchListOptions, fetchPrefetchList } from "./fetch-prefetch-list.ts";
 export {
   type FetchZtocOptions,
   fetchZtoc,
@@ -79,7 +80,7 @@ export {
 } from "./oci-layout-source.ts";
 export { ociLayoutImageTarget } from "./oci-layout-target.ts";
 export type { PrefetchLists } from "./prefetch-files.ts";
-export { parsePrefetchList, type SpanRange } from "./prefetch-list.ts";
+export { encodePrefetchList, parsePrefetchList } from "./prefetch-list.ts";
 export {
   type IndexPusher,
   type PushedIndex,

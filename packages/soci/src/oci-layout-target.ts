@@ -120,10 +120,8 @@ async function writeVerified(
   }
   const actual = digester.digest();
   if (written !== size) {
-    throw new AppError(
-      "data_loss",
-      `Cannot write ${digest}: it has not the ${size} bytes it should`,
-    );
+    const state = `it has ${written} bytes${written > size ? " or more" : ""}, want ${size}`;
+    throw new AppError("data_loss", `Cannot write blob ${digest}: ${state}`);
   }
   if (actual !== digest) throw new DigestMismatchError(`blob ${digest}`, digest, actual);
 }

@@ -17,11 +17,12 @@ import {
 } from "@soci-ts/testkit";
 import { convertImage } from "./convert-image.ts";
 import { type CreatedIndex, createIndex } from "./create-index.ts";
+import { fetchPrefetchList } from "./fetch-prefetch-list.ts";
 import { ociLayoutImageSource } from "./oci-layout-source.ts";
 import { ociLayoutImageTarget } from "./oci-layout-target.ts";
 import { pushIndex } from "./push-index.ts";
 import { parseSociIndex } from "./soci-index.ts";
-import { type Bench, loadRegistry, openBench } from "./testing/fixtures.ts";
+import { type Bench, failure, loadRegistry, openBench } from "./testing/fixtures.ts";
 
 const SIZES = { spanSizeBytes: 65_536, minLayerSizeBytes: 0 };
 
@@ -107,6 +108,15 @@ describe("makePrefetchLists()", () => {
     // Three ztocs, the list, the empty config.
     assert.equal(pushed.blobsSent, 5);
     assert.ok(registry.blobs.has(digest));
+
+    const { client } = registry;
+    const entry = made.prefetchLists[0]!;
+    const wanted = { client, repository: reference, entry };
+    const remote = await fetchPrefetchList(wanted);
+    assert.deepEqual(await fetchPrefetchList({ ...wanted, store }), remote);
+    registry.blobs.delete(digest);
+    await assert.rejects(fetchPrefetchList(wanted), failure("not_found", /./));
+    assert.deepEqual(await fetchPrefetchList({ ...wanted, store }), remote);
 
     const target = await ociLayoutImageTarget(join(bench.directory, "converted"));
     const converted = await convertImage({ ...common, target });

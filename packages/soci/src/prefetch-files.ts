@@ -1,9 +1,9 @@
 import { posix } from "node:path";
 import { type ByteString, byteStringFromText, type Digest } from "@soci-ts/core";
-import { decodeZtoc, type LayerIndex } from "@soci-ts/layer-index";
+import { decodeZtoc, type LayerIndex, type SpanRange } from "@soci-ts/layer-index";
 import type { Store } from "@soci-ts/store";
 import { MAX_ZTOC_BYTES } from "./limits.ts";
-import { encodePrefetchList, type SpanRange } from "./prefetch-list.ts";
+import { encodePrefetchList } from "./prefetch-list.ts";
 import type { PrefetchListEntry, SociIndexParts } from "./soci-index.ts";
 
 /** The prefetch lists of an image, and which of the files were in no layer. */

@@ -1,15 +1,10 @@
 import { FormatError } from "@soci-ts/core";
+import type { SpanRange } from "@soci-ts/layer-index";
 import { goJson, parseJson } from "@soci-ts/oci";
 import { MAX_PREFETCH_LIST_BYTES, MAX_PREFETCH_RANGES, MAX_SPAN_NUMBER } from "./limits.ts";
 
 const VERSION = "1.0";
 const FORMAT = "prefetch list";
-
-/** Neighbouring spans of a layer; both numbers are among them, as the format has it. */
-export interface SpanRange {
-  readonly startSpan: number;
-  readonly endSpan: number;
-}
 
 /** The bytes of a prefetch list that names these spans, as the reference writes them: sorted, and one range where ranges touch. */
 export function encodePrefetchList(ranges: readonly SpanRange[]): Uint8Array {

@@ -40,6 +40,8 @@ class Walk {
   length = 0;
   bitOffset = 0;
   readonly #blob: Uint8Array;
+  /** What is left of the byte that `bitOffset` is in, if it is inside of one. */
+  #rest = 0;
 
   constructor(blob: Uint8Array, maxBytes: number) {
     this.#blob = blob;
@@ -80,10 +82,11 @@ class Walk {
   }
 
   #bit(): number {
-    const at = this.bitOffset;
+    if (this.bitOffset % 8 === 0) this.#rest = this.#blob[this.bitOffset / 8] ?? 0;
     this.bitOffset += 1;
-    const byte = this.#blob[Math.floor(at / 8)] ?? 0;
-    return Math.floor(byte / 2 ** (at % 8)) % 2;
+    const bit = this.#rest % 2;
+    this.#rest = (this.#rest - bit) / 2;
+    return bit;
   }
 
   #block(type: number): void {

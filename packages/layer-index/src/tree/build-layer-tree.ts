@@ -1,5 +1,6 @@
 import { type ByteString, displayByteString } from "@soci-ts/core";
-import { type ErofsDirectory, type ErofsNode, MAX_DEPTH } from "@soci-ts/erofs";
+import type { ErofsDirectory, ErofsNode } from "@soci-ts/erofs";
+import { MAX_DEPTH } from "@soci-ts/erofs/limits";
 import type { TarEntry } from "@soci-ts/tar";
 import {
   applyAttributes,

@@ -1,5 +1,6 @@
 import { type ByteString, displayByteString, FormatError } from "@soci-ts/core";
-import { type ErofsNode, MAX_LINK_TARGET_BYTES, MAX_NAME_BYTES } from "@soci-ts/erofs";
+import type { ErofsNode } from "@soci-ts/erofs";
+import { MAX_LINK_TARGET_BYTES, MAX_NAME_BYTES } from "@soci-ts/erofs/limits";
 import type { TarEntry } from "@soci-ts/tar";
 import { applyAttributes, attributesOf } from "./entry-attributes.ts";
 

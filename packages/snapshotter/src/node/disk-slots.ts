@@ -40,6 +40,8 @@ export interface DiskSlotsOptions {
   readonly space?: CacheSpace | undefined;
   /** Reads present bytes of open layers beside this; {@link DiskSlots.noteRead} is told of it. */
   readonly reader?: PresentBytesReader | undefined;
+  /** Told of each layer that was opened. */
+  readonly onOpened?: ((slot: number) => void) | undefined;
 }
 
 /** Whoever reads present bytes by itself. */
@@ -137,7 +139,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     const { source } = open;
     open.users += 1;
     return {
-      fetchAbsent: () => source.fetchAbsent(),
+      fetchAbsent: (within) => source.fetchAbsent(within),
       judge: (options) => this.#judge(open, options),
       get verdict() {
         return source.verdict;
@@ -314,6 +316,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
       this.#open.set(slot, { layer, source, before, written: "", lastError, ...use });
       const present = source.shared?.present;
       if (present !== undefined) this.#options.reader?.show(slot, present);
+      this.#options.onOpened?.(slot);
       return layer;
     } catch (error) {
       await source[Symbol.asyncDispose]();

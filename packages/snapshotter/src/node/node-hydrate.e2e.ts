@@ -34,6 +34,9 @@ interface Bench extends AsyncDisposable {
   readonly directory: string;
 }
 
+/** A file that the image's prefetch list names. */
+const LISTED_FILE = 5;
+
 /** A node that hydrates with so many bytes a second, and a layer with a file for each of {@link FILES}, mounted. */
 async function openBench(bytesPerSecond: number, forge = (_: string): void => {}): Promise<Bench> {
   await using undo = new DisposeStack();
@@ -41,7 +44,8 @@ async function openBench(bytesPerSecond: number, forge = (_: string): void => {}
   const proxy = undo.use(await startFaultProxy(images.registry.host));
   const files = Object.fromEntries(FILES.map((bytes, at) => [String(at), bytes]));
   const built = await fileLayer("files", files);
-  const image = await images.push([built], { indexed: true, host: proxy.host });
+  const prefetchFiles = [`/files/${LISTED_FILE}`];
+  const image = await images.push([built], { indexed: true, host: proxy.host, prefetchFiles });
   const node = undo.use(await TestNode.open());
   await writeServerSettings(node.root, { hydrate: bytesPerSecond });
   const layers = await node.layers("erofs");
@@ -63,6 +67,17 @@ async function sumAt({ directory }: Bench, file: number): Promise<string> {
   const path = join(directory, "files", String(file));
   const { stdout } = await run("sha256sum", [path], { timeout: 60_000 });
   return stdout.slice(0, 64);
+}
+
+/** Nobody has read anything: what the list names is on the disk, with what its first and last span hold beside it, and no more. */
+async function assertListedFileIsThere(bench: Bench): Promise<void> {
+  const cached = async (): Promise<number> => (await statsOf(bench)).cachedBytes;
+  const bytes = FILES[LISTED_FILE]?.length ?? 0;
+  await until("the listed file is there", async () => (await cached()) >= bytes, PATIENCE_MS);
+  assert.ok((await cached()) < 1.5 * bytes, `${await cached()} bytes`);
+  assert.equal((await statsOf(bench)).bytesRead, 0);
+  const { counters } = (await bench.layers.serverStats()) ?? {};
+  assert.ok((counters?.["soci_layer_prefetched_bytes_total"] ?? 0) > 0);
 }
 
 function fileSum(file: number): string {
@@ -96,6 +111,7 @@ describe("a node that hydrates", { skip }, () => {
   it("makes a layer whole that is read, though its server is killed, and needs no registry then", async () => {
     await using bench = await openBench(100_000_000);
     const { node, layers, proxy, diffId } = bench;
+    await assertListedFileIsThere(bench);
     let longRequests = 0;
     // The hydrator's first request is cut in the middle, and never goes on.
     proxy.rule = ({ range }) => {

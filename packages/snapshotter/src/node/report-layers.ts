@@ -25,6 +25,7 @@ import {
 import type { ImageJob, LayerReport, WorkedLayer } from "./image-job.ts";
 import type { ImageWorkerOptions } from "./image-worker.ts";
 import { nodePaths } from "./node-paths.ts";
+import { PrefetchLists } from "./prefetch-lists.ts";
 import { resolveInTime } from "./resolve-in-time.ts";
 
 type WorkOptions = ImageWorkerOptions & { readonly signal: AbortSignal };
@@ -37,6 +38,7 @@ interface LayerWork {
   readonly steps: LayerStep[];
   /** `undefined`: it can't be had here, and `steps` says why. */
   readonly ready: Promise<ReadyLayer | undefined>;
+  readonly prefetch: PrefetchLists;
 }
 
 /**
@@ -54,7 +56,8 @@ export async function* reportLayers(
   for (const [position, work] of works.entries()) {
     const ready = await work.ready;
     images.add(ready && imageInput(ready));
-    const layer = ready && (await workLayer(position, { job, ready, images, steps: work.steps }));
+    const { steps, prefetch } = work;
+    const layer = ready && (await workLayer(position, { job, ready, images, steps, prefetch }));
     if (layer === undefined) work.steps.push(LEFT_TO_CONTAINERD);
     yield { position, chainId: work.chainId, layer, story: storyOf(job, work, ready) };
   }
@@ -102,6 +105,8 @@ async function startLayers(
   const permits = new Semaphore(options.wholeAtOnce);
   const chainIds = chainIdsOf(layers);
   const indexed = readIndexedLayers(layers, index, lookUp);
+  const descriptors = layers.map(({ descriptor }) => descriptor);
+  const prefetch = new PrefetchLists(descriptors, index, lookUp);
   return layers.map((layer, position) => {
     const steps: LayerStep[] = [];
     const ready = indexed[position]?.then((by) =>
@@ -115,6 +120,7 @@ async function startLayers(
       image: index,
       steps,
       ready: ready ?? Promise.resolve(undefined),
+      prefetch,
     };
   });
 }
@@ -163,14 +169,18 @@ async function workLayer(
     readonly ready: ReadyLayer;
     readonly images: ChainImages;
     readonly steps: LayerStep[];
+    readonly prefetch: PrefetchLists;
   },
 ): Promise<WorkedLayer | undefined> {
-  const { job, ready, images, steps } = parts;
+  const { job, ready, images, steps, prefetch } = parts;
   try {
     const { path: imagePath, devices } = await images.image(position);
     const directory = join(job.directory, String(position));
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const data = await writeSlotData(directory, "", ready);
+    if (ready.lazy !== undefined) {
+      await prefetch.write(position, directory, ready.index.spans.length);
+    }
     const layerDigest = ready.layer.descriptor.digest;
     const identity = identityOf(ready, imagePath);
     return { identity, layerDigest, data, directory, imagePath, devices };

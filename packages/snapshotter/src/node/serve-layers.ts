@@ -24,6 +24,7 @@ import { type HydrationSettings, slotHydrator } from "./hydrate-slots.ts";
 import { openJournalFile } from "./journal-file.ts";
 import { serveLocalCalls } from "./local-call.ts";
 import { LAYER_SERVER_FUSE_FD, type NodePaths, nodePaths } from "./node-paths.ts";
+import { SlotPrefetcher } from "./prefetch-slots.ts";
 import type { ServerEnd } from "./server-start.ts";
 import type { OpenBlobs } from "./source-blob.ts";
 import { warmUpReads } from "./warm-up-reads.ts";
@@ -121,6 +122,16 @@ async function serve(
       show: (slot, bytes) => receiving.thread?.show(slot, bytes),
       hide: (slot) => receiving.thread?.hide(slot),
     },
+    onOpened: (slot) => prefetcher.opened(slot),
+  });
+  const ended = new AbortController();
+  const prefetcher = new SlotPrefetcher({
+    paths,
+    slots,
+    mayFetch: () => eviction.hasRoom(),
+    signal: ended.signal,
+    logger,
+    metrics,
   });
   const eviction = new CacheEviction({
     ground: new EvictableLayers(paths, slots),
@@ -177,7 +188,6 @@ async function serve(
     },
     logger,
   );
-  const ended = new AbortController();
   const tidying = keepTidy({ slots, eviction, logger, paths }, ended.signal);
   const mayFetch = (): boolean => eviction.hasRoom();
   const hydrator = slotHydrator({ ...hydrate, mayFetch, paths, slots, logger, metrics });

@@ -57,11 +57,16 @@ export class TestImages implements AsyncDisposable {
   }
 
   /**
-   * @param options - `indexed`: with an index of all layers; `host`: what the registry is called, if not by its own address.
+   * @param options - `indexed`: with an index of all layers, and lists of spans for these files; `host`: what the registry is called, if not by
+   *   its own address.
    */
   async push(
     layers: readonly BuiltLayerBlob[],
-    options: { readonly indexed?: boolean; readonly host?: string } = {},
+    options: {
+      readonly indexed?: boolean;
+      readonly prefetchFiles?: readonly string[];
+      readonly host?: string;
+    } = {},
   ): Promise<PushedImage> {
     this.#count += 1;
     const repository = `test/image-${this.#count}`;
@@ -69,7 +74,7 @@ export class TestImages implements AsyncDisposable {
     const image = await writeLayout(layout, layers);
     await pushLayout(image, this.registry.host, repository, "v1");
     const direct = `${this.registry.host}/${repository}:v1`;
-    if (options.indexed === true) await this.#index(layout, direct);
+    if (options.indexed === true) await this.#index(layout, direct, options.prefetchFiles);
     const reference = `${options.host ?? this.registry.host}/${repository}:v1`;
     const chain = chainIdsOf(layers.map(({ diffId }) => diffId));
     const manifestDigest = image.manifest.digest as Digest;
@@ -86,11 +91,16 @@ export class TestImages implements AsyncDisposable {
     await this.#stack[Symbol.asyncDispose]();
   }
 
-  async #index(layout: string, reference: string): Promise<void> {
+  async #index(
+    layout: string,
+    reference: string,
+    prefetchFiles: readonly string[] | undefined,
+  ): Promise<void> {
     await using store = await openStore(join(this.#directory, "store"));
     await createIndex({
       source: ociLayoutImageSource(layout),
       store,
+      prefetchFiles,
       minLayerSizeBytes: 0,
       spanSizeBytes: 65_536,
     });
