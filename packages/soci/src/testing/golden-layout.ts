@@ -3,11 +3,18 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
-import { sha256 } from "@soci-ts/core";
+import { concatBytes, sha256 } from "@soci-ts/core";
 import { parseManifest } from "@soci-ts/oci";
 
 const CASES = fileURLToPath(new URL("../../testdata/golden/", import.meta.url));
 const LAYERS = fileURLToPath(new URL("../../../layer-index/testdata/golden/", import.meta.url));
+
+/** A gzip header with extra field, name and comment: what the layer of `gzip-header-all-fields` has in place of the plain one. */
+const FULL_HEADER = Buffer.from(
+  "1f8b081c010203040203050068656c6c6f6c617965722e746172006120636f6d6d656e7400",
+  "hex",
+);
+const PLAIN_HEADER_BYTES = 10;
 
 /** The names of the images that the reference tool indexed. */
 export async function goldenCases(): Promise<string[]> {
@@ -20,11 +27,13 @@ export async function goldenText(name: string, file: string): Promise<string> {
   return readFile(join(CASES, name, file), "utf8");
 }
 
-/** The layers' blobs by digest: the files, and what those hold that are gzip of gzip or of a layer that is no gzip. */
+/** The layers' blobs by digest: the files, what those hold that are gzip of gzip or of a layer that is no gzip, and the one with a full header. */
 export async function goldenLayers(): Promise<ReadonlyMap<string, Uint8Array>> {
   const names = (await readdir(LAYERS)).filter((name) => name.endsWith(".gz"));
   const files = await Promise.all(names.map((name) => readFile(join(LAYERS, name))));
-  const blobs = [...files, ...files.map((file) => gunzipSync(file))];
+  const pax = await readFile(join(LAYERS, "pax-single-stream.tar.gz"));
+  const fullHeader = concatBytes([FULL_HEADER, pax.subarray(PLAIN_HEADER_BYTES)]);
+  const blobs = [...files, ...files.map((file) => gunzipSync(file)), fullHeader];
   return new Map(blobs.map((blob) => [sha256(blob), blob]));
 }
 
