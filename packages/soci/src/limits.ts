@@ -8,6 +8,8 @@ export function tooLargeReason(sizeBytes: number): string {
 
 /** Image indexes inside image indexes. */
 export const MAX_INDEX_DEPTH = 3;
+/** Entries of a layout's `index.json` that are looked at for indexes. */
+export const MAX_LAYOUT_ENTRIES = 256;
 /** Index artifacts of one image that are fetched to choose among. */
 export const MAX_INDEX_CANDIDATES = 16;
 /** Of those, so many at a time. */
@@ -33,5 +35,3 @@ export const ARCHIVE_TAR_LIMITS = {
 export const MAX_ARCHIVE_ENTRY_BYTES: number = 2 ** 40;
 /** Links that are followed from one name in an image archive. */
 export const MAX_ARCHIVE_LINKS = 8;
-/** Entries of a layout's `index.json` that are looked at for indexes. */
-export const MAX_LAYOUT_ENTRIES = 256;

@@ -1,5 +1,5 @@
 import { AppError } from "@soci-ts/core";
-import { MANIFEST_LIMIT_BYTES, parsePlatform, parseReference, type Reference } from "@soci-ts/oci";
+import { MANIFEST_LIMIT_BYTES, parsePlatform, type Reference } from "@soci-ts/oci";
 import {
   type FoundIndex,
   findIndex,
@@ -17,6 +17,7 @@ import {
 } from "@soci-ts/soci";
 import type { IndexRecord } from "@soci-ts/store";
 import type { Session } from "../wire.ts";
+import { isInRegistry, registryReference } from "./registry-reference.ts";
 import { resolveDigest } from "./resolve-digest.ts";
 
 /** An image and how to read it and its ztocs. */
@@ -79,16 +80,15 @@ export async function openStoredIndex(session: Session, text: string): Promise<S
   const record = indexes.find((one) => one.digest === digest) as IndexRecord;
   const index = parseSociIndex(await store.readBlob(digest, { maxBytes: MANIFEST_LIMIT_BYTES }));
   const { reference, manifestDigest, platform } = record;
-  const isLayout = parseOciLayoutName(reference) !== undefined;
+  const isElsewhere = !isInRegistry(session.config, reference);
+  const registryName = isElsewhere ? undefined : registryNameOf(reference);
   // A tag may have moved on; the digest has not.
-  const pinned: Reference = {
-    ...(isLayout ? NOWHERE : parseReference(reference)),
-    digest: manifestDigest,
-  };
-  const source = isLayout
-    ? await session.source(reference)
-    : registryImageSource(await session.client(), pinned);
-  const image = await source.resolve(isLayout ? platform : undefined, { signal });
+  const source =
+    registryName === undefined
+      ? await session.source(reference)
+      : registryImageSource(await session.client(), { ...registryName, digest: manifestDigest });
+  const wanted = registryName === undefined ? platform : undefined;
+  const image = await source.resolve(wanted, { signal });
   const now = image.manifestDescriptor.digest;
   if (now !== manifestDigest) {
     throw new AppError(
@@ -113,8 +113,19 @@ interface Place {
   readonly repository: Reference;
 }
 
-/** Layouts have no repositories; their reader does not ask. */
-const NOWHERE: Reference = { registry: "layout.invalid", repository: "layout" };
+/** What is not in a registry has no repository; its readers do not ask. */
+const NOWHERE: Reference = { registry: "nowhere.invalid", repository: "nothing" };
+
+/** For an image that is where no index can lie beside it: all there is is the store. */
+const NO_MEDIUM: IndexMedium = {
+  listReferrers: async () => [],
+  fetchManifest: async ({ digest }) => nothingThere(digest),
+  fetchBlob: async (_repository, { digest }) => nothingThere(digest),
+};
+
+function nothingThere(digest: string | undefined): never {
+  throw new AppError("not_found", `Cannot find ${digest}: the store does not have it`);
+}
 
 /** Where indexes and ztocs of the image lie besides the store. */
 async function placeOf(session: Session, name: string): Promise<Place> {
@@ -122,7 +133,19 @@ async function placeOf(session: Session, name: string): Promise<Place> {
   if (layout !== undefined) {
     return { client: layoutIndexReader(layout.directory), repository: NOWHERE };
   }
-  return { client: await session.client(), repository: parseReference(name) };
+  const repository = registryNameOf(name);
+  if (repository === undefined) return { client: NO_MEDIUM, repository: NOWHERE };
+  return { client: await session.client(), repository };
+}
+
+/** The image in a registry that `name` means; undefined if it is elsewhere. */
+function registryNameOf(name: string): Reference | undefined {
+  try {
+    return registryReference("look up", name);
+  } catch (error) {
+    if (AppError.from(error).code === "invalid_argument") return undefined;
+    throw error;
+  }
 }
 
 async function ztocReader(session: Session, place: Place): Promise<OpenedImage["readZtoc"]> {
