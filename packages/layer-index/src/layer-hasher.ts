@@ -1,4 +1,4 @@
-import { type Digest, type DigestAlgorithm, Digester } from "@soci-ts/core";
+import { type Digest, type DigestAlgorithm, Digester } from "@soci-ts/core/digest";
 
 /** All digests that one pass over a layer gives. */
 export interface LayerDigests {

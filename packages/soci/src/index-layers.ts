@@ -32,13 +32,19 @@ export async function indexLayers(
   const outcomes = new Map<string, LayerOutcome>();
   const failed = new AbortController();
   const signal = AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]);
-  await using threads = new LayerThreads(jobsOf(options));
-  const scan = isSmall(largestFirst, options)
-    ? (await import("./threads/scan-here.ts")).scanHere
-    : threads.scan.bind(threads);
+  const jobs = jobsOf(options);
+  await using threads = new LayerThreads(jobs);
+  const toIndex = largestFirst.filter(
+    ({ descriptor }) => descriptor.size >= options.minLayerSizeBytes,
+  );
+  const scan =
+    bytesOf(toIndex) < THREADS_FROM_BYTES
+      ? (await import("./threads/scan-here.ts")).scanHere
+      : threads.scan.bind(threads);
   const force = options.force === true || isAmbiguous(largestFirst);
   const index = async (layer: SourceLayer): Promise<void> => {
-    const one = { ...options, signal, scan, force };
+    const isSplit = leavesProcessorsIdle(layer, toIndex, jobs);
+    const one = { ...options, signal, scan, force, isSplit };
     try {
       outcomes.set(layerKey(layer), await threads.run(() => indexOne(layer, one), { signal }));
     } catch (error) {
@@ -57,7 +63,8 @@ export function layerKey({ descriptor, diffId }: SourceLayer): string {
   return `${descriptor.digest} ${descriptor.mediaType} ${diffId}`;
 }
 
-type OneLayerOptions = IndexLayersOptions & Pick<IndexLayerOptions, "signal" | "scan" | "force">;
+type OneLayerOptions = IndexLayersOptions &
+  Pick<IndexLayerOptions, "signal" | "scan" | "force" | "isSplit">;
 
 async function indexOne(
   { descriptor: layer, diffId }: SourceLayer,
@@ -88,13 +95,17 @@ function jobsOf({
   throw new AppError("invalid_argument", `Cannot index the image: ${state}`);
 }
 
-function isSmall(
+function bytesOf(layers: readonly SourceLayer[]): number {
+  return layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+}
+
+/** True if others would be done long before this layer is, or there are not enough of them. */
+function leavesProcessorsIdle(
+  { descriptor }: SourceLayer,
   layers: readonly SourceLayer[],
-  { minLayerSizeBytes }: IndexLayersOptions,
+  jobs: number,
 ): boolean {
-  const sizes = layers.map(({ descriptor }) => descriptor.size);
-  const bytes = sizes.filter((size) => size >= minLayerSizeBytes).reduce((sum, it) => sum + it, 0);
-  return bytes < THREADS_FROM_BYTES;
+  return 2 * descriptor.size > bytesOf(layers) || 2 * layers.length <= jobs;
 }
 
 /** True if an image says two things of one blob: then its ztoc is made for each, which checks both. */

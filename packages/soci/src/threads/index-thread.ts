@@ -1,8 +1,8 @@
-// The thread that inflates a layer and makes its ztoc; another one hashes for it. Layers come one after the other.
+// The thread that inflates a layer and makes its ztoc; another one may hash for it. Layers come one after the other.
 import { once } from "node:events";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { AppError, type ErrorCode, type ErrorDetails } from "@soci-ts/core";
-import type { LayerDigests } from "@soci-ts/layer-index/build";
+import { DirectHasher, type LayerDigests } from "@soci-ts/layer-index/build";
 import { ByteRing } from "./byte-ring.ts";
 import { RingHasher } from "./hash-frames.ts";
 import { type ScannedLayer, type ScanTask, scanLayer } from "./scan-layer.ts";
@@ -41,7 +41,8 @@ port.on("message", (task: ScanTask) => void handle(task));
 async function handle(task: ScanTask): Promise<void> {
   try {
     const layer = await scanLayer(task, pieces(), {
-      createHasher: (options) => new RingHasher(hashing, options, nextDigests),
+      createHasher: (options) =>
+        task.isSplit ? new RingHasher(hashing, options, nextDigests) : new DirectHasher(options),
     });
     const { buffer } = layer.ztoc;
     say({ kind: "scanned", layer }, buffer instanceof ArrayBuffer ? [buffer] : []);

@@ -27,6 +27,7 @@ function sample(tar: Uint8Array, blob: Uint8Array): Sample {
       engine: undefined,
       layerDigest: sha256(blob),
       diffId: sha256(tar),
+      isSplit: true,
     },
   };
 }
@@ -48,6 +49,7 @@ describe("LayerThreads", () => {
     const withOtherDigests = sample(TAR, GZIP);
     const samples: Sample[] = [
       sample(TAR, GZIP),
+      { ...sample(TAR, TAR), task: { ...sample(TAR, TAR).task, isSplit: false } },
       sample(TAR, TAR),
       { ...withOtherDigests, task: { ...withOtherDigests.task, engine: "pako" } },
       {

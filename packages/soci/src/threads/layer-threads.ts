@@ -22,9 +22,9 @@ export interface ThreadScanOptions extends IoOptions {
 }
 
 /**
- * Threads that make ztocs, a pair for each layer that is worked on at a time: one inflates and scans, the other hashes. The calling
- * thread only copies what comes in into their memory. Threads start when they are needed and serve one layer after the
- * other; closing ends them at once, whatever they do.
+ * Threads that make ztocs: one for each layer that is worked on at a time, and one more that hashes for it where the layer is to be split. The
+ * calling thread only copies what comes in into their memory. Threads start when they are needed and serve one layer after
+ * the other; closing ends them at once, whatever they do.
  */
 export class LayerThreads implements AsyncDisposable {
   readonly #permits: Semaphore;
@@ -82,7 +82,10 @@ interface Scan {
 
 class ThreadPair {
   readonly #blob = ByteRing.create(BLOB_RING_BYTES);
-  readonly #threads: readonly [index: Worker, hash: Worker];
+  readonly #index: Worker;
+  /** Started with the first layer that is split. */
+  #hash: Worker | undefined;
+  readonly #hashData: HashThreadData;
   #current: Scan | undefined;
   /** Resolves the wait for room in the ring. */
   #moved: (() => void) | undefined;
@@ -90,21 +93,13 @@ class ThreadPair {
   isIdle = true;
 
   constructor() {
-    const frames = new SharedArrayBuffer(ByteRing.create(FRAME_RING_BYTES).memory.byteLength);
+    const frames = ByteRing.create(FRAME_RING_BYTES).memory;
     const { port1, port2 } = new MessageChannel();
-    const index: IndexThreadData = { blob: this.#blob.memory, frames, digests: port1 };
-    const hash: HashThreadData = { frames, answers: port2 };
-    this.#threads = [
-      startThread("index-thread", INDEX_YOUNG_GENERATION_MIB, index, port1),
-      startThread("hash-thread", HASH_YOUNG_GENERATION_MIB, hash, port2),
-    ];
-    this.#threads[0].on("message", (message: IndexThreadMessage) => this.#hear(message));
-    for (const thread of this.#threads) {
-      thread.on("error", (error) => this.#lost(error.message));
-      thread.on("exit", () => this.#lost("its thread ended"));
-      // Only a layer that is worked on keeps the process alive.
-      thread.unref();
-    }
+    this.#hashData = { frames, answers: port2 };
+    const data: IndexThreadData = { blob: this.#blob.memory, frames, digests: port1 };
+    this.#index = startThread("index-thread", INDEX_YOUNG_GENERATION_MIB, data, port1);
+    this.#index.on("message", (message: IndexThreadMessage) => this.#hear(message));
+    this.#watch(this.#index);
   }
 
   async scan(
@@ -116,21 +111,25 @@ class ThreadPair {
     signal?.throwIfAborted();
     this.isIdle = false;
     this.#blob.reset();
-    const [thread] = this.#threads;
-    thread.ref();
+    if (task.isSplit && this.#hash === undefined) {
+      const { answers } = this.#hashData;
+      this.#hash = startThread("hash-thread", HASH_YOUNG_GENERATION_MIB, this.#hashData, answers);
+      this.#watch(this.#hash);
+    }
+    this.#index.ref();
     let onAbort: (() => void) | undefined;
     const answer = new Promise<ScannedLayer>((resolve, reject) => {
       this.#current = { resolve, reject, onBytes };
       onAbort = () => reject(signal?.reason);
       signal?.addEventListener("abort", onAbort, { once: true });
-      thread.postMessage(task);
+      this.#index.postMessage(task);
     });
     try {
       const [layer] = await Promise.all([answer, this.#feed(stream, options)]);
       return layer;
     } finally {
       if (onAbort !== undefined) signal?.removeEventListener("abort", onAbort);
-      thread.unref();
+      this.#index.unref();
       this.#current = undefined;
       this.#moved?.();
     }
@@ -139,7 +138,15 @@ class ThreadPair {
   async end(): Promise<void> {
     this.isIdle = false;
     this.#lost("its thread was ended");
-    await Promise.all(this.#threads.map((thread) => thread.terminate()));
+    await Promise.all([this.#index.terminate(), this.#hash?.terminate()]);
+    this.#hashData.answers.close();
+  }
+
+  #watch(thread: Worker): void {
+    thread.on("error", (error) => this.#lost(error.message));
+    thread.on("exit", () => this.#lost("its thread ended"));
+    // Only a layer that is worked on keeps the process alive.
+    thread.unref();
   }
 
   /** Copies the stream into the ring, waiting where that is full; stops when the layer is done with. */

@@ -22,6 +22,8 @@ export interface ScanTask {
   /** What the blob's digest has to be, and that of its content. */
   readonly layerDigest: Digest;
   readonly diffId: Digest;
+  /** Hash it in another thread than the one that inflates, which is started for that: where a processor would be idle else. */
+  readonly isSplit: boolean;
 }
 
 /** A ztoc's bytes and their digest. */
