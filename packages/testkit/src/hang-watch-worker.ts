@@ -1,12 +1,13 @@
 // The thread that watches another one, see hang-watch.ts.
 import { mkdirSync, writeFileSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import { workerData } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 import { HANG_WATCH_HEAD_BYTES, type HangWatchTask } from "./hang-watch.ts";
 
 const { shared, mostMs, path } = workerData as HangWatchTask;
 const words = new Int32Array(shared, 0, 2);
 
+parentPort?.postMessage("watching");
 for (;;) {
   const seen = Atomics.load(words, 0);
   // Nobody notifies: this is a sleep.

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 
 /** What the watching thread is given. */
@@ -8,6 +9,12 @@ export interface HangWatchTask {
   readonly mostMs: number;
   /** Where the input is written that took longer. */
   readonly path: string;
+}
+
+/** What to watch. */
+export interface HangWatchOptions extends Omit<HangWatchTask, "shared"> {
+  /** An input that is longer is kept without what is behind. */
+  readonly maxBytes: number;
 }
 
 /** Bytes before the input's. */
@@ -22,13 +29,22 @@ export class HangWatch {
   readonly #words: Int32Array;
   readonly #worker: Worker;
 
-  constructor({ path, mostMs, maxBytes }: Omit<HangWatchTask, "shared"> & { maxBytes: number }) {
-    const shared = new SharedArrayBuffer(HANG_WATCH_HEAD_BYTES + Math.ceil(maxBytes / 4) * 4);
+  private constructor(shared: SharedArrayBuffer, worker: Worker) {
     this.#words = new Int32Array(shared, 0, 2);
     this.#bytes = new Uint8Array(shared, HANG_WATCH_HEAD_BYTES);
+    this.#worker = worker;
+    worker.unref();
+  }
+
+  /** Starts the other thread, and waits until it watches: a thread that hangs at once would not let it start. */
+  static async start(options: HangWatchOptions): Promise<HangWatch> {
+    const { path, mostMs, maxBytes } = options;
+    const shared = new SharedArrayBuffer(HANG_WATCH_HEAD_BYTES + Math.ceil(maxBytes / 4) * 4);
     const workerData: HangWatchTask = { shared, path, mostMs };
-    this.#worker = new Worker(new URL("./hang-watch-worker.js", import.meta.url), { workerData });
-    this.#worker.unref();
+    const program = new URL("./hang-watch-worker.js", import.meta.url);
+    const worker = new Worker(program, { workerData, execArgv: [] });
+    await once(worker, "message");
+    return new HangWatch(shared, worker);
   }
 
   /** Says that the reader is now at this input. */

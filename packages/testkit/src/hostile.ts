@@ -78,7 +78,7 @@ async function runMutations(reader: HostileReader, context: TestContext): Promis
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
   const maxBytes = 4 * Math.max(...reader.seeds.map((bytes) => bytes.length));
-  const watch = new HangWatch({
+  const watch = await HangWatch.start({
     path: keptPath(`${reader.name}-hangs`),
     mostMs: HANG_MS,
     maxBytes,

@@ -45,6 +45,12 @@ describe("ZstdDecoder", () => {
     });
   }
 
+  it("reads a Huffman code whose weights are spelled out", () => {
+    // Four literals in three bytes: one weight, 1, and a stream of the bits 0110 behind its mark. No sequences.
+    const block = [0x42, 0xc0, 0, 128, 0x10, 0x16, 0];
+    assert.deepEqual([...decode(blockFrame(block), 100)], [0, 1, 1, 0]);
+  });
+
   it("starts anew with each frame, in memory that grows with the window", () => {
     const blobs = FILES.map(file);
     const all = decode(concatBytes([...blobs, ...blobs.toReversed()]), 4096);
