@@ -6,7 +6,7 @@ export interface LayerIndexLimits extends TarLimits {
   readonly maxSpans: number;
 }
 
-/** Furthest that a zstd frame may look back, in bytes: what the decompressor can. */
+/** Furthest that a zstd frame may look back, in bytes: reading it takes twice as much memory. */
 export const MAX_ZSTD_WINDOW_BYTES: number = 2 ** 25;
 
 /** The limits of a build or a decoder that is given none. */

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
+import { HangWatch } from "./hang-watch.ts";
 import { mutationsOf } from "./hostile-readers.ts";
 import { type MutateOptions, mutate } from "./mutate.ts";
 import { seededRandom } from "./tar-builder.ts";
@@ -32,6 +33,8 @@ const DEFAULT_SEED = 20_261_127;
 const SEALED_SHARE = 0.8;
 /** An input of some kilobytes that takes so long would take a large one for ever. */
 const MOST_MS = 5_000;
+/** One that takes so long never ends, however busy the machine. */
+const HANG_MS = 60000;
 /** No small input may make a reader take more memory than this. */
 const MOST_BYTES = 384 * 2 ** 20;
 
@@ -74,17 +77,25 @@ async function runMutations(reader: HostileReader, context: TestContext): Promis
   // Tens of thousands of errors are made, and their stacks would be most of the cost.
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
+  const maxBytes = 4 * Math.max(...reader.seeds.map((bytes) => bytes.length));
+  const watch = await HangWatch.start({
+    path: keptPath(`${reader.name}-hangs`),
+    mostMs: HANG_MS,
+    maxBytes,
+  });
   const startBytes = peakBytes();
   const startCpu = process.cpuUsage();
   let read = 0;
   try {
     for (let round = 0; round < count; round += 1) {
       const bytes = mutation(reader, random);
+      watch.enter(bytes);
       read += Number(await outcomeOf(reader, bytes, `seed ${seed}, mutation ${round}`));
       if (round % 64 === 63) await new Promise(setImmediate);
     }
   } finally {
     Error.stackTraceLimit = stackTraceLimit;
+    await watch.close();
   }
   const grown = peakBytes() - startBytes;
   const { user, system } = process.cpuUsage(startCpu);
@@ -158,11 +169,14 @@ function foundInputs(testdata: URL, name: string): { path: string; bytes: Uint8A
 }
 
 function keep(name: string, bytes: Uint8Array): string {
-  const folder = join(tmpdir(), "soci-hostile");
-  mkdirSync(folder, { recursive: true });
-  const path = join(folder, `${name}-${bytes.length}-${Date.now()}`);
+  const path = keptPath(name);
+  mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, bytes);
   return path;
+}
+
+function keptPath(name: string): string {
+  return join(tmpdir(), "soci-hostile", `${name}-${Date.now()}`);
 }
 
 function peakBytes(): number {

@@ -1,10 +1,13 @@
 import { AppError, FormatError } from "@soci-ts/core";
+import { BLOCK_PADDING_BYTES } from "./block-input.ts";
+import type { ZstdBlock } from "./decoder.ts";
 
 const FORMAT = "zstd";
 const FRAME_MAGIC = 0xfd2fb528;
 /** The first of sixteen magics of frames that hold no data (RFC 8878 §3.1.2). */
 const SKIPPABLE_MAGIC = 0x184d2a50;
 const MAX_BLOCK_BYTES = 131_072;
+const BLOCK_KINDS = ["raw", "repeat", "compressed"] as const;
 const CHECKSUM_BYTES = 4;
 const DICTIONARY_ID_BYTES = [0, 1, 2, 4];
 
@@ -19,12 +22,29 @@ interface Descriptor {
   readonly contentSizeBytes: number;
 }
 
+/** What takes the blocks of frames. */
+export interface ZstdBlocks {
+  /** A frame starts that looks back so far at most. */
+  startFrame(windowBytes: number): void;
+  /** Takes the frame's next block; its bytes are valid only during the call. */
+  push(block: ZstdBlock): void;
+}
+
 /**
- * Walks over the frames and blocks of a zstd stream without decompressing it, ahead of an engine: finds a stream that is cut
- * or has junk behind it, and a window that would take too much memory, before the engine does or doesn't.
+ * Finds the frames and blocks of a zstd stream, whatever the pieces that it comes in, and a stream that is cut or has junk behind it, and refuses
+ * a window that would take too much memory.
  */
 export class ZstdFrames {
   readonly #maxWindowBytes: number;
+  readonly #blocks: ZstdBlocks;
+  /** The block whose bytes are gathered, and how many there are so far. */
+  #block:
+    | { readonly kind: ZstdBlock["kind"]; readonly size: number; readonly want: number }
+    | undefined;
+  readonly #content = new Uint8Array(MAX_BLOCK_BYTES + BLOCK_PADDING_BYTES);
+  #gathered = 0;
+  /** What follows the block: a checksum, which the layer's digest makes needless. */
+  #skipAfter = 0;
   #field: Field = "magic";
   #bytes: number[] = [];
   #want = 4;
@@ -33,8 +53,9 @@ export class ZstdFrames {
   #offset = 0;
   #descriptor: Descriptor | undefined;
 
-  constructor(maxWindowBytes: number) {
+  constructor(maxWindowBytes: number, blocks: ZstdBlocks) {
     this.#maxWindowBytes = maxWindowBytes;
+    this.#blocks = blocks;
   }
 
   /** @throws FormatError for what is no zstd; AppError `unimplemented` for a window that is too large or a dictionary. */
@@ -47,6 +68,10 @@ export class ZstdFrames {
         at += skipped;
         continue;
       }
+      if (this.#block !== undefined) {
+        at += this.#gather(input, at);
+        continue;
+      }
       this.#bytes.push(input[at] as number);
       this.#offset += 1;
       at += 1;
@@ -56,9 +81,32 @@ export class ZstdFrames {
 
   /** @throws FormatError if the stream ends inside a frame or has none. */
   finish(): void {
-    const isBetween = this.#field === "magic" && this.#bytes.length === 0 && this.#skip === 0;
+    const isBetween =
+      this.#field === "magic" &&
+      this.#bytes.length === 0 &&
+      this.#skip === 0 &&
+      this.#block === undefined;
     if (!isBetween || this.#offset === 0)
       this.#fail("the stream ends inside a frame, want the rest");
+  }
+
+  #gather(input: Uint8Array, at: number): number {
+    const want = this.#block?.want ?? 0;
+    const piece = input.subarray(at, at + want - this.#gathered);
+    this.#content.set(piece, this.#gathered);
+    this.#gathered += piece.length;
+    this.#offset += piece.length;
+    if (this.#gathered === want) this.#endBlock();
+    return piece.length;
+  }
+
+  #endBlock(): void {
+    if (this.#block === undefined) return;
+    const { kind, size, want } = this.#block;
+    this.#block = undefined;
+    this.#content.fill(0, want, want + BLOCK_PADDING_BYTES);
+    this.#blocks.push({ kind, size, bytes: this.#content, offset: this.#offset - want });
+    this.#skip = this.#skipAfter;
   }
 
   #take(): void {
@@ -129,6 +177,7 @@ export class ZstdFrames {
     if (littleEndian(bytes.slice(dictionaryAt, sizeAt)) !== 0) {
       this.#refuse("a frame needs a dictionary, want none");
     }
+    this.#blocks.startFrame(window);
     this.#expect("block-header", 3);
   }
 
@@ -136,12 +185,13 @@ export class ZstdFrames {
     const size = Math.floor(header / 8);
     const type = bits(header, 1, 2);
     if (type === 3 || size > MAX_BLOCK_BYTES) this.#fail("a block's header is not valid");
-    const isRepeatedByte = type === 1;
-    this.#skip = isRepeatedByte ? 1 : size;
+    const kind = BLOCK_KINDS[type] as ZstdBlock["kind"];
     const isLast = header % 2 === 1;
-    if (isLast && this.#descriptor?.hasChecksum) this.#skip += CHECKSUM_BYTES;
-    if (isLast) this.#expect("magic", 4);
-    else this.#expect("block-header", 3);
+    this.#block = { kind, size, want: kind === "repeat" ? 1 : size };
+    this.#gathered = 0;
+    this.#skipAfter = isLast && this.#descriptor?.hasChecksum ? CHECKSUM_BYTES : 0;
+    if (size === 0 && kind !== "repeat") this.#endBlock();
+    this.#expect(isLast ? "magic" : "block-header", isLast ? 4 : 3);
   }
 
   #fail(message: string): never {
