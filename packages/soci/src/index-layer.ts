@@ -89,6 +89,12 @@ async function shareZtoc(
   }
   let made: BlobRecord | undefined;
   try {
+    // Whoever made it may have ended between the two looks: then it is in the store.
+    const known = await findInStore(store, layer, spanSizeBytes);
+    if (known !== undefined) {
+      made = known;
+      return { kind: "reused", ...known };
+    }
     const found = await findElsewhere?.(layer, spanSizeBytes);
     if (found !== undefined) return { kind: "found", ...found };
     const outcome = await buildZtoc(options, compression);
