@@ -71,7 +71,7 @@ function addBuildCommands(program: Command, runner: Runner): void {
     .addOption(platform())
     .option(
       "--jobs <n>",
-      "layers to work on at a time, each with two threads (default: one for each processor, at most 4)",
+      "layers to work on at a time (default: one for each processor, at most 4)",
       jobCount,
     )
     .addOption(

@@ -37,7 +37,7 @@ export interface CreateIndexOptions extends IoOptions {
   /** Compared with the compressed size; 0 takes all layers. Default {@link DEFAULT_MIN_LAYER_SIZE_BYTES}. */
   readonly minLayerSizeBytes?: number | undefined;
   readonly engine?: BuildLayerIndexOptions["engine"];
-  /** Layers that are worked on at a time; each has two threads. Default: as many as there are processors, at most 4. */
+  /** Layers that are worked on at a time. Default: as many as there are processors, at most 4. */
   readonly jobs?: number | undefined;
   /** Read every layer, whatever ztocs there are. Default false. */
   readonly force?: boolean | undefined;
