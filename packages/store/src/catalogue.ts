@@ -19,11 +19,14 @@ interface ZtocRow {
   readonly layer_digest: string;
   readonly layer_media_type: string;
   readonly span_size_bytes: number;
-  readonly built_here: number;
+  readonly is_taken: number;
 }
 
-const ZTOC_COLUMNS =
-  "z.digest, z.size_bytes, z.layer_digest, z.layer_media_type, z.span_size_bytes, z.built_here";
+/** True of a row of `index_ztoc` whose ztoc was taken from a registry. */
+const IS_TAKEN =
+  "EXISTS (SELECT 1 FROM taken_ztoc t WHERE t.index_digest = z.index_digest AND t.digest = z.digest)";
+
+const ZTOC_COLUMNS = `z.digest, z.size_bytes, z.layer_digest, z.layer_media_type, z.span_size_bytes, ${IS_TAKEN} AS is_taken`;
 
 /** Rows of indexes and their ztocs. Its methods read and write rows; transactions and blobs are the store's affair. */
 export class Catalogue {
@@ -54,7 +57,7 @@ export class Catalogue {
     );
     this.#run("DELETE FROM index_ztoc WHERE index_digest = ?", digest);
     const insertZtoc = this.#database.prepare(
-      "INSERT INTO index_ztoc VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO index_ztoc VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
     for (const [position, ztoc] of index.ztocs.entries()) {
       const { sizeBytes, layerDigest, layerMediaType, spanSizeBytes } = ztoc;
@@ -66,8 +69,12 @@ export class Catalogue {
         layerDigest,
         layerMediaType,
         spanSizeBytes,
-        ztoc.builtHere === false ? 0 : 1,
       );
+    }
+    this.#run("DELETE FROM taken_ztoc WHERE index_digest = ?", digest);
+    for (const ztoc of index.ztocs) {
+      if (ztoc.builtHere !== false) continue;
+      this.#run("INSERT OR IGNORE INTO taken_ztoc VALUES (?, ?)", digest, ztoc.digest);
     }
   }
 
@@ -107,7 +114,7 @@ export class Catalogue {
   findZtoc(layerDigest: Digest, spanSizeBytes: number): ZtocRecord | undefined {
     return this.#ztocs(
       `index_ztoc z JOIN soci_index i ON i.digest = z.index_digest
-       WHERE z.layer_digest = ? AND z.span_size_bytes = ? AND z.built_here = 1
+       WHERE z.layer_digest = ? AND z.span_size_bytes = ? AND NOT ${IS_TAKEN}
        ORDER BY i.created_at_ms DESC, z.digest LIMIT 1`,
       layerDigest,
       spanSizeBytes,
@@ -157,6 +164,6 @@ function ztocOf(row: ZtocRow): ZtocRecord {
     layerDigest: parseDigest(row.layer_digest),
     layerMediaType: row.layer_media_type,
     spanSizeBytes: row.span_size_bytes,
-    ...(row.built_here === 0 && { builtHere: false }),
+    ...(row.is_taken === 1 && { builtHere: false }),
   };
 }
