@@ -90,7 +90,7 @@ function addBuildCommands(program: Command, runner: Runner): void {
     .addOption(prefetchFilesJson())
     .option(
       "--jobs <n>",
-      "layers to work on at a time, each with two threads (default: one for each processor, at most 4)",
+      "layers to work on at a time (default: one for each processor, at most 4)",
       jobCount,
     )
     .addOption(

@@ -41,7 +41,7 @@ export interface CreateIndexOptions extends IoOptions {
   readonly engine?: BuildLayerIndexOptions["engine"];
   /** Files whose spans are to be fetched early, by their paths in the image. */
   readonly prefetchFiles?: readonly string[] | undefined;
-  /** Layers that are worked on at a time; each has two threads. Default: as many as there are processors, at most 4. */
+  /** Layers that are worked on at a time. Default: as many as there are processors, at most 4. */
   readonly jobs?: number | undefined;
   /** Read every layer, whatever ztocs there are. Default false. */
   readonly force?: boolean | undefined;

@@ -19,7 +19,7 @@ interface ZtocRow {
   readonly layer_digest: string;
   readonly layer_media_type: string;
   readonly span_size_bytes: number;
-  readonly built_here: number;
+  readonly is_taken: number;
 }
 
 /**
@@ -28,8 +28,11 @@ interface ZtocRow {
  */
 const IS_PREFETCH = `z.layer_media_type = '${MEDIA_TYPE_SOCI_PREFETCH}'`;
 
-const ZTOC_COLUMNS =
-  "z.digest, z.size_bytes, z.layer_digest, z.layer_media_type, z.span_size_bytes, z.built_here";
+/** True of a row of `index_ztoc` whose ztoc was taken from a registry. */
+const IS_TAKEN =
+  "EXISTS (SELECT 1 FROM taken_ztoc t WHERE t.index_digest = z.index_digest AND t.digest = z.digest)";
+
+const ZTOC_COLUMNS = `z.digest, z.size_bytes, z.layer_digest, z.layer_media_type, z.span_size_bytes, ${IS_TAKEN} AS is_taken`;
 
 /** Rows of indexes and their ztocs. Its methods read and write rows; transactions and blobs are the store's affair. */
 export class Catalogue {
@@ -60,13 +63,12 @@ export class Catalogue {
     );
     this.#run("DELETE FROM index_ztoc WHERE index_digest = ?", digest);
     const insertZtoc = this.#database.prepare(
-      "INSERT INTO index_ztoc VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO index_ztoc VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
     const lists = (index.prefetchLists ?? []).map((list) => ({
       ...list,
       layerMediaType: MEDIA_TYPE_SOCI_PREFETCH,
       spanSizeBytes: 0,
-      builtHere: true,
     }));
     for (const [position, ztoc] of [...index.ztocs, ...lists].entries()) {
       const { sizeBytes, layerDigest, layerMediaType, spanSizeBytes } = ztoc;
@@ -78,8 +80,12 @@ export class Catalogue {
         layerDigest,
         layerMediaType,
         spanSizeBytes,
-        ztoc.builtHere === false ? 0 : 1,
       );
+    }
+    this.#run("DELETE FROM taken_ztoc WHERE index_digest = ?", digest);
+    for (const ztoc of index.ztocs) {
+      if (ztoc.builtHere !== false) continue;
+      this.#run("INSERT OR IGNORE INTO taken_ztoc VALUES (?, ?)", digest, ztoc.digest);
     }
   }
 
@@ -119,7 +125,7 @@ export class Catalogue {
   findZtoc(layerDigest: Digest, spanSizeBytes: number): ZtocRecord | undefined {
     return this.#ztocs(
       `index_ztoc z JOIN soci_index i ON i.digest = z.index_digest
-       WHERE z.layer_digest = ? AND z.span_size_bytes = ? AND z.built_here = 1 AND NOT ${IS_PREFETCH}
+       WHERE z.layer_digest = ? AND z.span_size_bytes = ? AND NOT ${IS_TAKEN} AND NOT ${IS_PREFETCH}
        ORDER BY i.created_at_ms DESC, z.digest LIMIT 1`,
       layerDigest,
       spanSizeBytes,
@@ -180,6 +186,6 @@ function ztocOf(row: ZtocRow): ZtocRecord {
     layerDigest: parseDigest(row.layer_digest),
     layerMediaType: row.layer_media_type,
     spanSizeBytes: row.span_size_bytes,
-    ...(row.built_here === 0 && { builtHere: false }),
+    ...(row.is_taken === 1 && { builtHere: false }),
   };
 }

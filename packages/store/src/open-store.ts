@@ -9,7 +9,7 @@ import { Claims } from "./claims.ts";
 import { Holds } from "./holds.ts";
 import { createOwnerName, ownerState } from "./process-owner.ts";
 import { CATALOGUE_FILE, prepareRoot, TEMPORARY_DIRECTORY } from "./root-directory.ts";
-import { CATALOGUE_MIGRATIONS } from "./schema.ts";
+import { CATALOGUE_MIGRATIONS, LATER_TABLES } from "./schema.ts";
 import { storeError } from "./store-error.ts";
 import type {
   BlobRecord,
@@ -49,6 +49,9 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
     const database = openCatalogue(file, {
       migrations: CATALOGUE_MIGRATIONS,
       ...(options.logger === undefined ? {} : { logger: options.logger }),
+    });
+    database.transaction(() => {
+      for (const table of LATER_TABLES) database.prepare(table).run();
     });
     const store = new DiskStore(path, database, options.logger ?? silentLogger);
     await store.clearLeftovers();

@@ -38,16 +38,24 @@ export const CATALOGUE_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (digest, owner)
   ) STRICT, WITHOUT ROWID;
   `,
-  `
-  ALTER TABLE index_ztoc ADD COLUMN built_here INTEGER NOT NULL DEFAULT 1;
+];
 
-  CREATE TABLE claim (
+/**
+ * Tables that came later and are made where they are not there. They are no migration, so that the version before can be gone back to: it
+ * does not look at them, and what it deletes takes their rows along.
+ */
+export const LATER_TABLES: readonly string[] = [
+  `CREATE TABLE IF NOT EXISTS taken_ztoc (
+    index_digest TEXT NOT NULL REFERENCES soci_index ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (index_digest, digest)
+  ) STRICT, WITHOUT ROWID`,
+  `CREATE TABLE IF NOT EXISTS claim (
     layer_digest TEXT NOT NULL,
     span_size_bytes INTEGER NOT NULL,
     owner TEXT NOT NULL,
     ztoc_digest TEXT,
     size_bytes INTEGER,
     PRIMARY KEY (layer_digest, span_size_bytes)
-  ) STRICT, WITHOUT ROWID;
-  `,
+  ) STRICT, WITHOUT ROWID`,
 ];

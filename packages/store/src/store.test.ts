@@ -287,6 +287,12 @@ test("findZtoc() gives ztocs that were built here only", async (t) => {
   assert.deepEqual(store.findZtoc(ztoc.layerDigest, ztoc.spanSizeBytes), ztoc);
 });
 
+test("openStore() leaves a catalogue that the version before opens too", async (t) => {
+  const root = newRoot(t);
+  await (await openStore(root)).close();
+  assert.equal(readFileSync(join(root, "catalogue.sqlite")).readUInt32BE(60), 1, "user_version");
+});
+
 test("claimZtoc() gives a layer's ztoc to one at a time, and to all once it is made", async (t) => {
   const root = newRoot(t);
   const [first, second] = [await newStore(t, root), await newStore(t, root)];
