@@ -136,7 +136,7 @@ describe("a node whose layer server leaves requests in flight", { skip }, () => 
     process.kill(pid, "SIGUSR2");
     const reads = Promise.all([sumAt(bench.directory, 0), sumAt(bench.directory, 1)]);
     void reads.catch(() => {}); // awaited below
-    await until("two requests are received", () => unreadMessages(bench) === 2);
+    await until("both have requests that are received", () => unreadMessages(bench) >= 2);
     process.kill(pid, "SIGKILL");
     assert.deepEqual(await reads, [fileSum(0), fileSum(1)]);
   });
