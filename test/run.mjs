@@ -58,6 +58,12 @@ const ALONE = {
   "systemd.e2e.js": "keeps a copy of the mount table for as long as it runs",
 };
 
+/** The same, but before all others, and why. */
+const FIRST = {
+  // After a whole run it has seen layers stay mounted that it sees go by itself; what of the others does that is not known.
+  "scale.e2e.js": "counts what is mounted, open and in memory",
+};
+
 function has(program) {
   const folders = (process.env.PATH ?? "").split(":").concat("/usr/sbin", "/sbin");
   return folders.some((folder) => existsSync(join(folder, program)));
@@ -151,7 +157,9 @@ await runFiles(
 const startedAt = performance.now();
 // Their processes are many, and each would read the maps of all its modules.
 delete process.env.NODE_OPTIONS;
-const inLanes = endToEnd.filter((file) => !isSoak(file) && !isAlone(file));
+const isFirst = (file) => basename(file) in FIRST;
+await runFiles(endToEnd.filter(isFirst), 1);
+const inLanes = endToEnd.filter((file) => !isSoak(file) && !isAlone(file) && !isFirst(file));
 await runFiles(inLanes, Number(values.lanes));
 await soaking;
 await runFailedAlone(inLanes);
