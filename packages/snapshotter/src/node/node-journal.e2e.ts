@@ -109,7 +109,7 @@ function agreedFlags({ node }: Bench): string {
 /** Messages that were received and not taken on, as they stand in the journal. */
 function unreadMessages({ node }: Bench): number {
   const file = readFileSync(node.paths.journal);
-  const lengths = Array.from({ length: 8 }, (_, at) => file.readUInt32LE(4096 + at * 16_384));
+  const lengths = Array.from({ length: 32 }, (_, at) => file.readUInt32LE(4096 + at * 16_384));
   return lengths.filter((length) => length > 0).length;
 }
 
