@@ -52,7 +52,7 @@ function readReached(folder, urls) {
     const { result } = JSON.parse(readFileSync(join(folder, name), "utf8"));
     for (const { url, functions } of result) {
       if (!urls.has(url)) continue;
-      const here = reachedBy(functions, readFileSync(fileURLToPath(url)).length);
+      const here = reachedBy(functions, readFileSync(fileURLToPath(url), "utf8").length);
       const known = reached.get(url);
       if (known === undefined) reached.set(url, here);
       else for (let at = 0; at < known.length; at += 1) known[at] ||= here[at];
@@ -61,7 +61,7 @@ function readReached(folder, urls) {
   return reached;
 }
 
-/** Functions come outermost first, and so do a function's ranges: what is inside says it last. */
+/** Offsets count UTF-16 units. Functions come outermost first, and so do a function's ranges: what is inside says it last. */
 function reachedBy(functions, length) {
   const here = new Uint8Array(length).fill(1);
   for (const { ranges } of functions)
@@ -74,7 +74,7 @@ function reachedBy(functions, length) {
 function countLines(path, reached) {
   const counts = { lines: 0, covered: 0, missed: [] };
   let start = 0;
-  for (const [at, line] of readFileSync(path, "latin1").split("\n").entries()) {
+  for (const [at, line] of readFileSync(path, "utf8").split("\n").entries()) {
     const end = start + line.length;
     if (/^\s*[^\s/*]/.test(line) && line !== "export {};" && !/^\s*[}\])]+[;,]?\s*$/.test(line)) {
       counts.lines += 1;
