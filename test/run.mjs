@@ -24,7 +24,6 @@ const { values } = parseArgs({
     scale: { type: "boolean" },
   },
 });
-process.env.NODE_OPTIONS = "--enable-source-maps";
 if (values["soak-minutes"] !== undefined)
   process.env.SOCI_TEST_SOAK_MINUTES = values["soak-minutes"];
 if (values.scale) process.env.SOCI_TEST_SCALE = "1";
@@ -149,7 +148,6 @@ const endToEnd = all.filter((file) => file.endsWith(".e2e.js"));
 const isAlone = (file) => basename(file) in ALONE;
 const isSoak = (file) => file.endsWith("/soak.e2e.js");
 const isFirst = (file) => basename(file) in FIRST;
-delete process.env.NODE_OPTIONS;
 await runFiles(endToEnd.filter(isFirst), 1);
 process.env.NODE_OPTIONS = "--enable-source-maps";
 const soakMs = 60_000 * Number(values["soak-minutes"] ?? 0);

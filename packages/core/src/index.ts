@@ -1,3 +1,4 @@
+export { type Deferred, deferred } from "./async/deferred.ts";
 export { delay } from "./async/delay.ts";
 export { DisposeStack } from "./async/dispose-stack.ts";
 export { Semaphore } from "./async/semaphore.ts";

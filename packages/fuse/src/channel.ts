@@ -1,5 +1,12 @@
 import { read, readSync, write, writevSync } from "node:fs";
 
+/** Errors of receiving after which the next one is tried: no request was lost. */
+export const RETRY: ReadonlySet<string> = new Set(["EINTR", "EAGAIN", "ENOENT"]);
+/** Errors that say that the mount is gone: unmounted, or its connection aborted. */
+export const ENDED: ReadonlySet<string> = new Set(["ENODEV", "ECONNABORTED"]);
+/** What is said of a message that nobody waits for: the kernel gave the request up (its reader was killed) or let go of the file, or the mount is gone. */
+export const NOT_WANTED: ReadonlySet<string> = new Set(["ENOENT", ...ENDED]);
+
 /** Where requests come from and replies go: `/dev/fuse`, or a stand-in in tests. One message is one read and one write. */
 export interface FuseChannel {
   /** Waits for the next request; how many bytes of `buffer` it fills. Rejects with the system's error. */

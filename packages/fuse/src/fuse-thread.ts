@@ -1,4 +1,4 @@
-import type { BlockingChannel } from "./channel.ts";
+import { type BlockingChannel, NOT_WANTED, RETRY } from "./channel.ts";
 import { encodeOutHeader } from "./reply.ts";
 import { decodeRequest, type FuseRequest } from "./request.ts";
 import {
@@ -38,11 +38,6 @@ export interface FuseThreadOptions {
    */
   readonly read: (request: ThreadRead) => Uint8Array | undefined;
 }
-
-/** Errors of receiving after which it is tried again: no request was lost. */
-const RETRY = new Set(["EINTR", "EAGAIN", "ENOENT"]);
-/** What a reply is answered with whose request is over: its reader was killed, the mount ended. */
-const NOT_WANTED = new Set(["ENOENT", "ENODEV", "ECONNABORTED"]);
 
 /**
  * Receives the requests of a FUSE connection in a thread that does nothing else: those that can be answered at once it answers, without an event loop in

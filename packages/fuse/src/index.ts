@@ -16,6 +16,7 @@ export type {
 export { formatNegotiated, type Negotiated, parseNegotiated } from "./init.ts";
 export { type JournalMemory, type PredecessorEnd, RequestJournal } from "./journal.ts";
 export { JOURNAL_BYTES, JOURNAL_HEADER, refuseNewerJournal } from "./journal-format.ts";
+export { READ_BUFFER_BYTES } from "./read-buffers.ts";
 export { type RehearsedRead, rehearsalChannel } from "./rehearsal.ts";
 export type { PageRange } from "./reply.ts";
 export type { FuseRequest } from "./request.ts";

@@ -5,7 +5,7 @@ const PAGE_BYTES = 4096;
 /**
  * Room for the largest read and for what a handler may have to read around it. Only pages that are written to take memory.
  */
-const BUFFER_BYTES = (MAX_PAGES + 64) * PAGE_BYTES;
+export const READ_BUFFER_BYTES: number = (MAX_PAGES + 64) * PAGE_BYTES;
 
 /** Buffers kept; reads beyond that get fresh ones. */
 const MAX_KEPT = 16;
@@ -16,7 +16,7 @@ export class ReadBuffers {
 
   /** A buffer with anything in it. */
   take(): Uint8Array {
-    return this.#free.pop() ?? Buffer.allocUnsafeSlow(BUFFER_BYTES);
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
   }
 
   /** Takes one back that nobody writes to any more. */

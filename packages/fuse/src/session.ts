@@ -8,7 +8,7 @@ import {
   silentMetrics,
 } from "@soci-ts/core";
 import { answerRequest } from "./answer.ts";
-import type { FuseChannel } from "./channel.ts";
+import { ENDED, type FuseChannel, NOT_WANTED, RETRY } from "./channel.ts";
 import { describeRequest } from "./describe.ts";
 import { errnoOf, FuseError, readErrnoOf } from "./errno.ts";
 import type { FuseHandler } from "./handler.ts";
@@ -62,12 +62,8 @@ export interface FuseSessionOptions {
 
 const { EAGAIN, EINTR, EINVAL, EIO } = constants.errno;
 
-/** Errors of `receive` after which the next one is tried: no request was lost. */
-const RETRY = new Set(["EINTR", "EAGAIN", "ENOENT"]);
 /** What a kernel says to a notification that it does not know. */
 const UNSUPPORTED = new Set(["EINVAL", "ENOSYS", "EOPNOTSUPP"]);
-/** The mount is gone: unmounted, or its connection aborted. */
-const ENDED = new Set(["ENODEV", "ECONNABORTED"]);
 
 /** A predecessor that is killed while this one starts has ended its reads by then. */
 const LATE_MS = 1000;
@@ -142,8 +138,8 @@ export class FuseSession {
     } catch (error) {
       const { code = "" } = error as NodeJS.ErrnoException;
       if (UNSUPPORTED.has(code)) return false;
-      // ENOENT: the kernel has let go of the file, and so of its pages.
-      if (code === "ENOENT" || ENDED.has(code)) return true;
+      // The kernel has let go of the file, and so of its pages.
+      if (NOT_WANTED.has(code)) return true;
       throw AppError.from(error);
     }
   }
@@ -333,8 +329,7 @@ export class FuseSession {
       );
     } catch (error) {
       const { code = "" } = error as NodeJS.ErrnoException;
-      // ENOENT: the kernel gave the request up (its reader was killed, the mount ended).
-      if (code === "ENOENT" || ENDED.has(code)) return;
+      if (NOT_WANTED.has(code)) return;
       this.#logger.error("FUSE reply not taken", { unique: String(unique), error: String(error) });
       if (errno === 0) this.#reply(unique, EIO);
     }

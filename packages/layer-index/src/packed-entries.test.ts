@@ -1,19 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ByteString } from "@soci-ts/core";
-import type { TarEntry, TarEntryType } from "@soci-ts/tar";
+import { TAR_ENTRY_TYPES, type TarEntry, type TarEntryType } from "@soci-ts/tar";
 import { seededRandom } from "@soci-ts/testkit";
 import { PackedEntries } from "./packed-entries.ts";
 
-const TYPES: readonly TarEntryType[] = [
-  "reg",
-  "dir",
-  "hardlink",
-  "symlink",
-  "char",
-  "block",
-  "fifo",
-];
 const LARGEST = Number.MAX_SAFE_INTEGER;
 
 /** Entries whose numbers and strings lie at their bounds and between. */
@@ -26,7 +17,7 @@ function randomEntries(count: number): TarEntry[] {
     const headerOffset = below(LARGEST / 2);
     return {
       name: text(at % 50 === 0 ? 16_384 : 100),
-      type: TYPES[at % TYPES.length] as TarEntryType,
+      type: TAR_ENTRY_TYPES[at % TAR_ENTRY_TYPES.length] as TarEntryType,
       headerOffset,
       dataOffset: headerOffset + below(2_000_000),
       sizeBytes: below(LARGEST),

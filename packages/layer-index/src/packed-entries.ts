@@ -1,5 +1,5 @@
 import type { ByteString } from "@soci-ts/core";
-import type { TarEntry, TarEntryType } from "@soci-ts/tar";
+import { TAR_ENTRY_TYPES, type TarEntry, type TarEntryType } from "@soci-ts/tar";
 
 /** Entries of a layer, in tar order; an array of them is one. */
 export interface EntrySequence extends Iterable<TarEntry> {
@@ -12,15 +12,6 @@ export interface EntrySequence extends Iterable<TarEntry> {
 const CHUNK_BYTES = 262_144;
 /** A number is at most 2^53, which is 8 groups of seven bits. */
 const NUMBER_BYTES = 8;
-const TYPES: readonly TarEntryType[] = [
-  "reg",
-  "dir",
-  "hardlink",
-  "symlink",
-  "char",
-  "block",
-  "fifo",
-];
 
 /**
  * Many entries in little memory: some 30 bytes each and those of the name, where objects take 400. Each is made anew whenever it
@@ -123,7 +114,7 @@ class Writer {
   }
 
   entry(entry: TarEntry): void {
-    this.#number(TYPES.indexOf(entry.type));
+    this.#number(TAR_ENTRY_TYPES.indexOf(entry.type));
     this.#number(entry.headerOffset);
     this.#number(entry.dataOffset - entry.headerOffset);
     this.#number(entry.sizeBytes);
@@ -190,7 +181,7 @@ class Reader {
 
   /** In the order in which they were written: fields of an object are made in the order of the text. */
   entry(): TarEntry {
-    const type = TYPES[this.#number()] as TarEntryType;
+    const type = TAR_ENTRY_TYPES[this.#number()] as TarEntryType;
     const headerOffset = this.#number();
     return {
       type,

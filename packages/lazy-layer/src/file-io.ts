@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { readSync } from "node:fs";
 import { type FileHandle, open, rename, rm, writeFile } from "node:fs/promises";
 
 /** Opens a file that is there, to be written if its file system allows that; what is in it can be read in any case. */
@@ -48,6 +49,17 @@ export async function readFully(
     const { bytesRead } = await file.read(bytes, done, bytes.length - done, position + done);
     if (bytesRead === 0) return false;
     done += bytesRead;
+  }
+  return true;
+}
+
+/** The same, while the thread waits. */
+export function readFullySync(file: number, bytes: Uint8Array, position: number): boolean {
+  let done = 0;
+  while (done < bytes.length) {
+    const count = readSync(file, bytes, done, bytes.length - done, position + done);
+    if (count === 0) return false;
+    done += count;
   }
   return true;
 }

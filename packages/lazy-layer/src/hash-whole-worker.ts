@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import { readNothingAhead, runWhenIdle } from "@soci-ts/linux";
 import { TAR_BLOCK_BYTES } from "./cache-files.ts";
+import { readFullySync } from "./file-io.ts";
 
 /** What the thread of `hash-whole.ts` is given. */
 export interface HashTask {
@@ -46,7 +47,8 @@ async function answer(task: HashTask): Promise<HashAnswer> {
     let startedAt = performance.now();
     for (const [chunk, end] of ends.entries()) {
       const bytes = memory.subarray(0, end - start);
-      if (!readFully(file, bytes, start) || crc32(bytes) !== checksums[chunk]) corrupt.push(chunk);
+      if (!readFullySync(file, bytes, start) || crc32(bytes) !== checksums[chunk])
+        corrupt.push(chunk);
       hash.update(bytes);
       start = end;
       if (chunk % CHUNKS_AT_ONCE !== CHUNKS_AT_ONCE - 1) continue;
@@ -77,13 +79,4 @@ function paddedHash(hash: ReturnType<typeof createHash>, wanted: string): string
     if (hash.copy().digest("hex") === wanted) return wanted;
   }
   return bare;
-}
-
-function readFully(file: number, bytes: Uint8Array, position: number): boolean {
-  for (let done = 0; done < bytes.length; ) {
-    const count = readSync(file, bytes, done, bytes.length - done, position + done);
-    if (count === 0) return false;
-    done += count;
-  }
-  return true;
 }

@@ -1,7 +1,7 @@
 import { webcrypto } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { AppError, type Digest, DigestMismatchError, digestAlgorithm } from "@soci-ts/core";
-import { inflateFrom } from "@soci-ts/gzip";
+import { type Checkpoint, inflateFrom } from "@soci-ts/gzip";
 import type { HeaderTable, LayerIndex } from "@soci-ts/layer-index";
 
 const SUBTLE_NAMES = { sha256: "SHA-256", sha512: "SHA-512" } as const;
@@ -69,19 +69,35 @@ async function inflate(
   at: number,
   compressed: Uint8Array,
 ): Promise<Uint8Array> {
-  const { uncompressedStart, uncompressedEnd, compressedStart } = spanOf(source, at);
-  const sizeBytes = uncompressedEnd - uncompressedStart;
-  const checkpoint = source.index.checkpoints[at];
-  if (source.index.compression === "none" || checkpoint === undefined) {
-    return compressed.subarray(0, sizeBytes);
-  }
+  const { checkpoint, sizeBytes, isWhole } = inflateInput(source, at);
+  if (checkpoint === undefined) return compressed.subarray(0, sizeBytes);
   try {
-    // The last span with data may go on behind the tar's end; all others end at the next checkpoint, or the index lies.
-    const isWhole = uncompressedEnd < source.index.uncompressedSizeBytes;
     return await inflateFrom(checkpoint, compressed, sizeBytes, { isWhole });
   } catch (error) {
-    throw inflateError(source.layerDigest, at, compressedStart, error);
+    throw inflateError(source.layerDigest, at, spanOf(source, at).compressedStart, error);
   }
+}
+
+/** What a span's tar bytes are made by, beside its blob bytes. */
+export interface InflateInput {
+  /** Absent: the blob is not compressed. */
+  readonly checkpoint: Checkpoint | undefined;
+  /** Of the tar. */
+  readonly sizeBytes: number;
+  /** See `InflateOptions`. */
+  readonly isWhole: boolean;
+}
+
+/** For any way to inflate a span. */
+export function inflateInput(source: SpanSource, at: number): InflateInput {
+  const { uncompressedStart, uncompressedEnd } = spanOf(source, at);
+  const { compression, checkpoints, uncompressedSizeBytes } = source.index;
+  return {
+    checkpoint: compression === "none" ? undefined : checkpoints[at],
+    sizeBytes: uncompressedEnd - uncompressedStart,
+    // The last span with data may go on behind the tar's end; all others end at the next checkpoint, or the index lies.
+    isWhole: uncompressedEnd < uncompressedSizeBytes,
+  };
 }
 
 function inflateError(layer: Digest, span: number, offset: number, error: unknown): AppError {
@@ -93,7 +109,8 @@ function inflateError(layer: Digest, span: number, offset: number, error: unknow
   );
 }
 
-function spanOf({ index }: SpanSource, at: number): LayerIndex["spans"][number] {
+/** @throws RangeError if there is no such span. */
+export function spanOf({ index }: SpanSource, at: number): LayerIndex["spans"][number] {
   const span = index.spans[at];
   if (span === undefined) throw new RangeError(`no span ${at} of ${index.spans.length}`);
   return span;

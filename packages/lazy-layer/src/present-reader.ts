@@ -1,7 +1,7 @@
-import { readSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import type { Span } from "@soci-ts/layer-index";
 import { type Chunk, ChunkMap } from "./chunk-map.ts";
+import { readFullySync } from "./file-io.ts";
 import { PRESENT } from "./presence.ts";
 import { RecentChunks, SMALL_READ_BYTES } from "./recent-chunks.ts";
 
@@ -77,12 +77,7 @@ export class PresentReader {
 
   #fill(bytes: Uint8Array, position: number): boolean {
     try {
-      for (let done = 0; done < bytes.length; ) {
-        const count = readSync(this.#bytes.fd, bytes, done, bytes.length - done, position + done);
-        if (count === 0) return false;
-        done += count;
-      }
-      return true;
+      return readFullySync(this.#bytes.fd, bytes, position);
     } catch {
       return false; // the layer itself says what is wrong
     }

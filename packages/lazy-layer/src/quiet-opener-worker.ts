@@ -2,22 +2,18 @@ import { hash } from "node:crypto";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import { type Digest, digestAlgorithm } from "@soci-ts/core";
-import { type Checkpoint, inflateHere } from "@soci-ts/gzip";
+import { inflateHere } from "@soci-ts/gzip";
 import { HeaderTable } from "@soci-ts/layer-index";
 import { runWhenIdle } from "@soci-ts/linux";
 import { CHUNK_BYTES } from "./chunk-map.ts";
+import type { InflateInput } from "./open-span.ts";
 
 /** What the thread of `quiet-opener.ts` is given. */
-export interface QuietTask {
+export interface QuietTask extends InflateInput {
   readonly id: number;
   readonly compressed: Uint8Array;
   readonly digest: Digest;
-  /** Absent: the blob is not compressed. */
-  readonly checkpoint: Checkpoint | undefined;
   readonly uncompressedStart: number;
-  readonly sizeBytes: number;
-  /** See `InflateOptions`. */
-  readonly isWhole: boolean;
   /** The records of the headers that lie wholly in the span (`HeaderTable`). */
   readonly headers: Uint8Array | undefined;
 }

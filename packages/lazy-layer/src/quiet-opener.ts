@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import type { SpanSource } from "./open-span.ts";
+import { inflateInput, type SpanSource, spanOf } from "./open-span.ts";
 import type { OpenedSpan, QuietAnswer, QuietTask } from "./quiet-opener-worker.ts";
 
 /** The thread ends when there was nothing to do for this long. */
@@ -23,24 +23,20 @@ let lastId = 0;
  * @returns `undefined` if it could not be done there: the span is wrong, perhaps, or is of more than one gzip member.
  */
 export async function openQuietly(
-  { index, headers }: SpanSource,
+  source: SpanSource,
   at: number,
   compressed: Uint8Array,
 ): Promise<OpenedSpan | undefined> {
-  const span = index.spans[at];
-  if (span === undefined) throw new RangeError(`no span ${at} of ${index.spans.length}`);
-  const { digest, uncompressedStart, uncompressedEnd } = span;
+  const { digest, uncompressedStart, uncompressedEnd } = spanOf(source, at);
   const { worker, pending } = start();
   lastId += 1;
   const task: QuietTask = {
     id: lastId,
     compressed,
     digest,
-    checkpoint: index.compression === "none" ? undefined : index.checkpoints[at],
+    ...inflateInput(source, at),
     uncompressedStart,
-    sizeBytes: uncompressedEnd - uncompressedStart,
-    isWhole: uncompressedEnd < index.uncompressedSizeBytes,
-    headers: headers?.within(uncompressedStart, uncompressedEnd).encode(),
+    headers: source.headers?.within(uncompressedStart, uncompressedEnd).encode(),
   };
   return await new Promise((resolve) => {
     pending.set(task.id, resolve);

@@ -1,7 +1,9 @@
 import {
   AppError,
   abortable,
+  type Deferred,
   type Digest,
+  deferred,
   type ErrorCode,
   type Logger,
   type Metrics,
@@ -45,15 +47,11 @@ const PERMANENT: readonly ErrorCode[] = [
 interface Flight {
   readonly at: number;
   readonly span: Span;
-  readonly bytes: Promise<Uint8Array>;
-  readonly resolve: (bytes: Uint8Array) => void;
-  readonly reject: (error: unknown) => void;
+  readonly bytes: Deferred<Uint8Array>;
   /** Resolves when it is over, successful or not, with its bytes in the cache if that took them. */
-  readonly over: Promise<void>;
-  readonly endOver: () => void;
+  readonly over: Deferred<undefined>;
   /** Resolves when a read waits for it. */
-  readonly demanded: Promise<undefined>;
-  readonly onDemand: () => void;
+  readonly demanded: Deferred<undefined>;
   /** False while only read-ahead wants it. */
   isDemand: boolean;
   isSettled: boolean;
@@ -148,7 +146,7 @@ export class SpanFetcher {
     if (!flight.isDemand) this.#demand(flight);
     flight.waiters += 1;
     try {
-      return await abortable(flight.bytes, signal);
+      return await abortable(flight.bytes.promise, signal);
     } finally {
       flight.waiters -= 1;
       if (signal.aborted) this.#left(flight, signal.reason);
@@ -174,13 +172,13 @@ export class SpanFetcher {
     const flights: Flight[] = [];
     for (const at of spans) {
       const known = this.#flights.get(at);
-      if (known !== undefined && flights.length === 0) await known.over;
+      if (known !== undefined && flights.length === 0) await known.over.promise;
       if (known !== undefined) break;
       flights.push(this.#create(at));
     }
     if (flights.length === 0) return 0;
     await this.#start(flights, { isQuiet: true });
-    await Promise.all(flights.map(({ bytes }) => bytes));
+    await Promise.all(flights.map(({ bytes }) => bytes.promise));
     return flights.reduce((sum, { span }) => sum + span.compressedEnd - span.compressedStart, 0);
   }
 
@@ -188,7 +186,7 @@ export class SpanFetcher {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const flight of this.#pending.values())
-      this.#settle(flight, () => flight.reject(closedError()));
+      this.#settle(flight, () => flight.bytes.reject(closedError()));
     this.#pending.clear();
     for (const request of this.#requests.keys()) request.abort.abort(closedError());
     await Promise.all(this.#requests.values());
@@ -197,13 +195,13 @@ export class SpanFetcher {
   /** What was only read ahead, or guessed, is waited for now. */
   #demand(flight: Flight): void {
     flight.isDemand = true;
-    flight.onDemand();
+    flight.demanded.resolve(undefined);
     this.#schedulePump();
     const { speculator } = this.#options;
     if (speculator === undefined) return;
     speculator.demandBegins();
     const ends = (): void => speculator.demandEnds(() => this.#guess(flight.at + 1));
-    flight.bytes.then(ends, ends);
+    flight.bytes.promise.then(ends, ends);
   }
 
   /** Begins to fetch the first absent span from `from` on, if it is near. */
@@ -215,7 +213,7 @@ export class SpanFetcher {
       if (isThere || uncompressedStart === uncompressedEnd) continue;
       if (this.#isClosed || this.#uncached.get(at) !== undefined) return undefined;
       this.#options.metrics.count("soci_layer_guessed_spans_total");
-      return this.#add(at).bytes.then(
+      return this.#add(at).bytes.promise.then(
         () => {},
         () => {}, // nobody waits for it
       );
@@ -234,32 +232,15 @@ export class SpanFetcher {
   #create(at: number): Flight {
     const span = this.#options.index.spans[at];
     if (span === undefined) throw new RangeError(`no span ${at}`);
-    let resolve: Flight["resolve"] = () => {};
-    let reject: Flight["reject"] = () => {};
-    const bytes = new Promise<Uint8Array>((onBytes, onError) => {
-      resolve = onBytes;
-      reject = onError;
-    });
-    let endOver: Flight["endOver"] = () => {};
-    const over = new Promise<void>((onEnd) => {
-      endOver = onEnd;
-    });
-    let onDemand: Flight["onDemand"] = () => {};
-    const demanded = new Promise<undefined>((resolveDemanded) => {
-      onDemand = () => resolveDemanded(undefined);
-    });
+    const bytes = deferred<Uint8Array>();
     // A read-ahead that fails has nobody to tell.
-    bytes.then(undefined, () => {});
+    bytes.promise.then(undefined, () => {});
     const flight: Flight = {
       at,
       span,
       bytes,
-      resolve,
-      reject,
-      over,
-      endOver,
-      demanded,
-      onDemand,
+      over: deferred(),
+      demanded: deferred(),
       isDemand: false,
       isSettled: false,
       waiters: 0,
@@ -411,7 +392,7 @@ export class SpanFetcher {
       const { bytes, checksums } = await this.#open(flight, compressed, signal);
       // Uncompressed spans are views of it.
       if (bytes.buffer !== compressed.buffer) this.#buffers.giveBack(compressed);
-      flight.resolve(bytes);
+      flight.bytes.resolve(bytes);
       this.#stall = undefined;
       if (await this.#options.cache.writeSpan(at, bytes, checksums)) this.#uncached.delete(at);
       else this.#uncached.put(at, bytes);
@@ -429,7 +410,7 @@ export class SpanFetcher {
   ): Promise<{ readonly bytes: Uint8Array; readonly checksums?: Uint32Array }> {
     if (flight.request?.isQuiet === true) {
       const opening = openQuietly(this.#options, flight.at, compressed);
-      const opened = await abortable(Promise.race([opening, flight.demanded]), signal);
+      const opened = await abortable(Promise.race([opening, flight.demanded.promise]), signal);
       if (opened !== undefined) return opened;
     }
     const verified = await this.#verified(flight, compressed, signal);
@@ -466,7 +447,7 @@ export class SpanFetcher {
     const isForNobody = flight.request?.isQuiet === true && !flight.isDemand;
     if (code !== "cancelled" && !flight.isSettled && !isForNobody) this.#remember(flight, error);
     if (code === "data_loss") this.#options.metrics.count("soci_layer_bad_spans_total");
-    this.#settle(flight, () => flight.reject(error));
+    this.#settle(flight, () => flight.bytes.reject(error));
   }
 
   #remember(flight: Flight, error: unknown): void {
@@ -488,7 +469,7 @@ export class SpanFetcher {
     flight.isSettled = true;
     if (this.#flights.get(flight.at) === flight) this.#flights.delete(flight.at);
     tell();
-    flight.endOver();
+    flight.over.resolve(undefined);
   }
 
   /** A waiter gave up: what nobody waits for any more is not fetched. */
@@ -503,12 +484,12 @@ export class SpanFetcher {
     if (request?.isQuiet === true) return;
     if (request === undefined) {
       this.#pending.delete(flight.at);
-      this.#settle(flight, () => flight.reject(abandonedError()));
+      this.#settle(flight, () => flight.bytes.reject(abandonedError()));
       return;
     }
     const open = request.flights.filter(({ isSettled }) => !isSettled);
     if (open.some(({ waiters }) => waiters > 0)) return;
-    for (const it of open) this.#settle(it, () => it.reject(abandonedError()));
+    for (const it of open) this.#settle(it, () => it.bytes.reject(abandonedError()));
     request.abort.abort(abandonedError());
   }
 }

@@ -97,6 +97,8 @@ function bindCalls(koffi: Koffi): Libc {
       }
     };
   };
+  // A call's errno is there as long as its callback runs.
+  const errnoOf = (value: number): number => (value < 0 ? koffi.errno() : 0);
   const mount = bind(
     "int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)",
   );
@@ -125,32 +127,14 @@ function bindCalls(koffi: Koffi): Libc {
   );
   const fallocate = process.func("int fallocate(int fd, int mode, int64_t offset, int64_t length)");
   return {
-    fadvise: (...args) =>
-      new Promise((resolve, reject) => {
-        fadvise.async(...args, (error, value) => {
-          if (error === null) resolve(value);
-          else reject(error);
-        });
-      }),
-    syncFileRange: (...args) =>
-      new Promise((resolve, reject) => {
-        syncFileRange.async(...args, (error, value) => {
-          if (error === null) resolve(value < 0 ? koffi.errno() : 0);
-          else reject(error);
-        });
-      }),
+    fadvise: inPool(fadvise, (value) => value),
+    syncFileRange: inPool(syncFileRange, errnoOf),
     mapShared: (fd, sizeBytes) => {
       const pointer = mmap(null, sizeBytes, READ_AND_WRITE, SHARED_AND_PRESENT, fd, 0);
       const isMapped = typeof pointer === "bigint" && pointer !== MAP_FAILED;
       return isMapped ? new Uint8Array(koffi.view(pointer, sizeBytes)) : koffi.errno();
     },
-    fallocate: (...args) =>
-      new Promise((resolve, reject) => {
-        fallocate.async(...args, (error, value) => {
-          if (error === null) resolve(value < 0 ? koffi.errno() : 0);
-          else reject(error);
-        });
-      }),
+    fallocate: inPool(fallocate, errnoOf),
     setScheduler: (policy, priority) =>
       setScheduler(0, policy, new Uint8Array(Int32Array.of(priority).buffer)).errno,
     mount: (...args) => mount(...args).errno,
@@ -164,4 +148,18 @@ function bindCalls(koffi: Koffi): Libc {
     mountSetattr: (fd, flags, attributes) =>
       mountSetattr(SYS_MOUNT_SETATTR, fd, "", flags, attributes, attributes.length),
   };
+}
+
+/** The call in libuv's pool; `read` makes its result of what it returned, before anything else is called. */
+function inPool(
+  { async: call }: { readonly async: KoffiAsyncCall },
+  read: (value: number) => number,
+): (...args: readonly KoffiValue[]) => Promise<number> {
+  return (...args) =>
+    new Promise((resolve, reject) => {
+      call(...args, (error, value) => {
+        if (error === null) resolve(read(value));
+        else reject(error);
+      });
+    });
 }

@@ -1,12 +1,5 @@
 import { resolve as resolvePath } from "node:path";
-import {
-  AppError,
-  type Digest,
-  digestAlgorithm,
-  digestHex,
-  type IoOptions,
-  verifyDigest,
-} from "@soci-ts/core";
+import { AppError, type Digest, type IoOptions, verifyDigest } from "@soci-ts/core";
 import type { Descriptor } from "@soci-ts/oci";
 import { IMAGE_CONFIG_LIMIT_BYTES } from "@soci-ts/oci";
 import { type ArchiveEntries, type ArchiveEntry, readArchiveEntries } from "./archive-entries.ts";
@@ -17,7 +10,7 @@ import { FileBlob, readVerified } from "./file-blob.ts";
 import { imageSource } from "./image-medium.ts";
 import type { ImageBlob } from "./image-source.ts";
 import type { ImageTree } from "./image-tree.ts";
-import { layoutImageSource } from "./layout-source.ts";
+import { layoutBlobPath, layoutImageSource } from "./layout-source.ts";
 
 /** The tar of an OCI layout, or what `docker save` writes. */
 export type ArchiveKind = "oci-archive" | "docker-archive";
@@ -128,8 +121,7 @@ async function openImage(options: ArchiveSourceOptions, io?: IoOptions): Promise
     const docker = await readDockerArchive(files, tag, io);
     return { files, source: dockerSource(files, docker, reference), find: finder(docker, archive) };
   }
-  const find = ({ digest }: Descriptor): ArchiveEntry =>
-    entries.file(`blobs/${digestAlgorithm(digest)}/${digestHex(digest)}`);
+  const find = ({ digest }: Descriptor): ArchiveEntry => entries.file(layoutBlobPath(digest));
   const layout = {
     name: archive.name,
     form: `${kind ?? "oci-archive"}:FILE:NAME`,

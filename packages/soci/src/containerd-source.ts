@@ -1,8 +1,7 @@
 import { AppError, checkRange, concatBytes, type Digest, type IoOptions } from "@soci-ts/core";
-import { type Descriptor, IMAGE_CONFIG_LIMIT_BYTES, MANIFEST_LIMIT_BYTES } from "@soci-ts/oci";
-import { readVerified } from "./file-blob.ts";
+import type { Descriptor } from "@soci-ts/oci";
 import { fullName } from "./full-name.ts";
-import { imageSource } from "./image-medium.ts";
+import { imageSource, verifiedDocuments } from "./image-medium.ts";
 import type { ImageBlob } from "./image-source.ts";
 import type { ImageTree } from "./image-tree.ts";
 
@@ -37,22 +36,14 @@ export function parseContainerdName(text: string): string | undefined {
  */
 export function containerdImageSource(content: ContainerdContent, name: string): ImageTree {
   const openBlob = (descriptor: Descriptor): ImageBlob => new ContentBlob(content, descriptor);
-  const read = (
-    descriptor: Descriptor,
-    options: IoOptions & { maxBytes: number },
-  ): Promise<Uint8Array> =>
-    readVerified("blob of containerd,", { blob: openBlob(descriptor), descriptor }, options);
-  const readManifest = (descriptor: Descriptor, options?: IoOptions): Promise<Uint8Array> =>
-    read(descriptor, { ...options, maxBytes: MANIFEST_LIMIT_BYTES });
+  const documents = verifiedDocuments("blob of containerd,", { openBlob });
   return imageSource({
     reference: `${PREFIX}${name}`,
     async readRoot(options) {
       const descriptor = await findImage(content, name, options);
-      return { descriptor, bytes: await readManifest(descriptor, options) };
+      return { descriptor, bytes: await documents.readManifest(descriptor, options) };
     },
-    readManifest,
-    readConfig: (descriptor, options) =>
-      read(descriptor, { ...options, maxBytes: IMAGE_CONFIG_LIMIT_BYTES }),
+    ...documents,
     async hasManifest({ digest }, options) {
       const size = await ifThere(content.contentSize(digest, options));
       return size !== undefined;

@@ -1,6 +1,7 @@
 import { AppError, type Digest, type IoOptions, Semaphore } from "@soci-ts/core";
 import {
   type Descriptor,
+  isForeignLayer,
   type Manifest,
   type ParsedManifest,
   parseManifest,
@@ -32,9 +33,6 @@ export interface CopyCounts {
   readonly blobsSent: number;
   readonly bytesSent: number;
 }
-
-/** Layers that are had from elsewhere, by their `urls` (image-spec v1.1.1, layer.md §Non-Distributable Layers): never copied. */
-const FOREIGN = /\.nondistributable\.|\.rootfs\.foreign\./;
 
 /** Copies what an image index names to a target: each blob once, as a stream, and only if the target lacks it. */
 export class ImageCopier {
@@ -86,7 +84,7 @@ export class ImageCopier {
 
   async #copyBlobs(manifest: Manifest, options: IoOptions): Promise<void> {
     const blobs = [manifest.config, ...manifest.layers].filter(
-      ({ mediaType, digest }) => !FOREIGN.test(mediaType) && !this.#done.has(digest),
+      ({ mediaType, digest }) => !isForeignLayer(mediaType) && !this.#done.has(digest),
     );
     const distinct = new Map(blobs.map((blob) => [blob.digest, blob]));
     const copy = (blob: Descriptor) => () => this.#copyBlob(blob, options);

@@ -8,9 +8,14 @@ import {
   type Platform,
 } from "@soci-ts/oci";
 import type { IndexRecord, Store } from "@soci-ts/store";
-import type { ImageSource, ResolvedImage, SourceLayer } from "./image-source.ts";
+import {
+  type ImageSource,
+  layerKey,
+  type ResolvedImage,
+  type SourceLayer,
+} from "./image-source.ts";
 import type { LayerOutcome } from "./index-layer.ts";
-import { indexLayers, layerKey } from "./index-layers.ts";
+import { indexLayers } from "./index-layers.ts";
 import { type ReuseOptions, registryZtocs } from "./known-ztoc.ts";
 import { refuseEncrypted } from "./layer-kinds.ts";
 import { makePrefetchLists, type PrefetchLists } from "./prefetch-files.ts";

@@ -2,12 +2,15 @@ import type { IoOptions } from "@soci-ts/core";
 import {
   type Descriptor,
   formatPlatform,
+  IMAGE_CONFIG_LIMIT_BYTES,
   isImageEntry,
+  MANIFEST_LIMIT_BYTES,
   type Platform,
   parseImageConfig,
   parseManifest,
   type RepositoryName,
 } from "@soci-ts/oci";
+import { readVerified } from "./file-blob.ts";
 import {
   type DocumentReader,
   type ImageBlob,
@@ -28,6 +31,28 @@ export interface ImageMedium extends DocumentReader {
   /** Whether a manifest that an index names is in the medium. Without this function all of them are taken to be. */
   hasManifest?(descriptor: Descriptor, options?: IoOptions): Promise<boolean>;
   openBlob(descriptor: Descriptor): ImageBlob;
+}
+
+/**
+ * Manifests and configs that lie in a medium as its other blobs do, held against their digests.
+ * @param what - for messages: `blob of containerd,`.
+ */
+export function verifiedDocuments(
+  what: string,
+  medium: Pick<ImageMedium, "openBlob">,
+): DocumentReader {
+  const reader =
+    (maxBytes: number) =>
+    (descriptor: Descriptor, options?: IoOptions): Promise<Uint8Array> =>
+      readVerified(
+        what,
+        { blob: medium.openBlob(descriptor), descriptor },
+        { ...options, maxBytes },
+      );
+  return {
+    readManifest: reader(MANIFEST_LIMIT_BYTES),
+    readConfig: reader(IMAGE_CONFIG_LIMIT_BYTES),
+  };
 }
 
 /** An image in a medium. */

@@ -33,6 +33,11 @@ export interface SourceLayer {
   readonly diffId: Digest;
 }
 
+/** One blob may stand in a manifest several times; with another diffID it is another claim that has to be checked. */
+export function layerKey({ descriptor, diffId }: SourceLayer): string {
+  return `${descriptor.digest} ${descriptor.mediaType} ${diffId}`;
+}
+
 /** What an image's config says about its layers. */
 export interface ImageLayersConfig {
   readonly platform: Platform;

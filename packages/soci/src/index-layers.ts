@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { AppError, type Digest } from "@soci-ts/core";
 import type { CreateIndexOptions } from "./create-index.ts";
-import type { SourceLayer } from "./image-source.ts";
+import { layerKey, type SourceLayer } from "./image-source.ts";
 import { type IndexLayerOptions, indexLayer, type LayerOutcome } from "./index-layer.ts";
 import type { ZtocFinder } from "./known-ztoc.ts";
 import { LayerThreads } from "./threads/layer-threads.ts";
@@ -56,11 +56,6 @@ export async function indexLayers(
   await Promise.allSettled(largestFirst.map(index));
   signal.throwIfAborted();
   return outcomes;
-}
-
-/** One blob may stand in a manifest several times; with another diffID it is another claim that has to be checked. */
-export function layerKey({ descriptor, diffId }: SourceLayer): string {
-  return `${descriptor.digest} ${descriptor.mediaType} ${diffId}`;
 }
 
 type OneLayerOptions = IndexLayersOptions &

@@ -71,7 +71,7 @@ export {
   type LargeFile,
 } from "./inspect-image.ts";
 export type { ReuseOptions } from "./known-ztoc.ts";
-export { type LayerKind, layerKind } from "./layer-kind.ts";
+export { type LayerKind, layerKind } from "./layer-kinds.ts";
 export { type IndexMedium, layoutIndexReader } from "./layout-index-reader.ts";
 export {
   type OciLayoutName,

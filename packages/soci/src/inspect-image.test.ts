@@ -6,7 +6,7 @@ import type { Descriptor } from "@soci-ts/oci";
 import { buildTar, gzipLayer, layerOf, writeLayout } from "@soci-ts/testkit";
 import { createIndex } from "./create-index.ts";
 import { type InspectImageOptions, inspectImage } from "./inspect-image.ts";
-import { layerKind } from "./layer-kind.ts";
+import { layerKind } from "./layer-kinds.ts";
 import { ociLayoutImageSource } from "./oci-layout-source.ts";
 import { parseSociIndex } from "./soci-index.ts";
 import { type Bench, failure, fileItems, openBench } from "./testing/fixtures.ts";
@@ -53,6 +53,7 @@ describe("layerKind()", () => {
       [`${docker}.foreign.diff.tar.gzip`, {}, "foreign"],
       ["application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", {}, "foreign"],
       [`${OCI}+gzip+encrypted`, {}, "encrypted"],
+      [`${docker}.diff.tar.gzip+enc`, {}, "encrypted"],
       ["application/vnd.in-toto+json", {}, "unknown"],
     ];
     for (const [mediaType, annotations, kind] of cases) {

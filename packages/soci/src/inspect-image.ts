@@ -3,7 +3,7 @@ import { type OpenedZtoc, openZtoc } from "@soci-ts/layer-index";
 import type { Descriptor } from "@soci-ts/oci";
 import { DEFAULT_MIN_LAYER_SIZE_BYTES } from "./create-index.ts";
 import { requireOfLayer } from "./fetch-ztoc.ts";
-import { type LayerKind, layerKind, whyNoZtoc } from "./layer-kind.ts";
+import { type LayerKind, layerKind, whyNoZtoc } from "./layer-kinds.ts";
 import type { SociIndex, ZtocEntry } from "./soci-index.ts";
 
 /** Which image, and by which index. */

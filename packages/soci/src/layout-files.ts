@@ -1,10 +1,11 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { AppError, digestAlgorithm, digestHex, type IoOptions } from "@soci-ts/core";
+import { AppError, type IoOptions } from "@soci-ts/core";
 import type { Descriptor } from "@soci-ts/oci";
 import { checkSize, FileBlob, type OpenRange, readExactly } from "./file-blob.ts";
 import type { ImageBlob } from "./image-source.ts";
+import { layoutBlobPath } from "./layout-source.ts";
 import { wrapped } from "./wrapped.ts";
 
 /** A blob's file in the layout at `root`. No I/O happens before the first read. */
@@ -14,7 +15,7 @@ export function layoutBlob(root: string, descriptor: Descriptor): ImageBlob {
 
 async function openBlobFile(root: string, descriptor: Descriptor): Promise<OpenRange> {
   const { digest, size } = descriptor;
-  const path = join(root, "blobs", digestAlgorithm(digest), digestHex(digest));
+  const path = join(root, layoutBlobPath(digest));
   const { file, sizeBytes } = await openRegular(path);
   const range = { file, offset: 0, [Symbol.asyncDispose]: () => file.close() };
   if (sizeBytes === size) return range;

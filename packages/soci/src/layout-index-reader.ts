@@ -1,12 +1,5 @@
 import { join, resolve as resolvePath } from "node:path";
-import {
-  AppError,
-  type Digest,
-  digestAlgorithm,
-  digestHex,
-  type IoOptions,
-  verifyDigest,
-} from "@soci-ts/core";
+import { AppError, type Digest, type IoOptions, verifyDigest } from "@soci-ts/core";
 import {
   type Descriptor,
   MANIFEST_LIMIT_BYTES,
@@ -17,6 +10,7 @@ import {
 import type { ReadZtocOptions } from "./fetch-ztoc.ts";
 import type { IndexReader } from "./find-index.ts";
 import { readBounded } from "./layout-files.ts";
+import { layoutBlobPath } from "./layout-source.ts";
 import { MAX_LAYOUT_ENTRIES } from "./limits.ts";
 
 /** What finding an index and reading its ztocs need of a registry client. */
@@ -32,7 +26,7 @@ export function layoutIndexReader(directory: string): IndexMedium {
     digest: Digest,
     options: Parameters<typeof readBounded>[1],
   ): Promise<Uint8Array> => {
-    const path = join(root, "blobs", digestAlgorithm(digest), digestHex(digest));
+    const path = join(root, layoutBlobPath(digest));
     const bytes = await readBounded(path, options);
     verifyDigest(`blob ${digest} of ${root}`, bytes, digest);
     return bytes;

@@ -1,16 +1,22 @@
-import { AppError, FormatError, type IoOptions, sha256 } from "@soci-ts/core";
+import {
+  AppError,
+  type Digest,
+  digestAlgorithm,
+  digestHex,
+  FormatError,
+  type IoOptions,
+  sha256,
+} from "@soci-ts/core";
 import {
   type Descriptor,
   encodeIndex,
-  IMAGE_CONFIG_LIMIT_BYTES,
   type ImageIndex,
   MANIFEST_LIMIT_BYTES,
   MEDIA_TYPE_OCI_INDEX,
   parseManifest,
 } from "@soci-ts/oci";
-import { readVerified } from "./file-blob.ts";
 import { fullName } from "./full-name.ts";
-import { imageSource } from "./image-medium.ts";
+import { imageSource, verifiedDocuments } from "./image-medium.ts";
 import type { ImageBlob, RootDocument } from "./image-source.ts";
 import type { ImageTree } from "./image-tree.ts";
 import { wrapped } from "./wrapped.ts";
@@ -20,6 +26,11 @@ export const REF_NAME = "org.opencontainers.image.ref.name";
 /** What containerd and Docker call it, in full. */
 const IMAGE_NAME = "io.containerd.image.name";
 const LAYOUT_FILE_LIMIT_BYTES = 4096;
+
+/** Where a blob lies in an OCI layout, from its root (image-spec v1.1.1, image-layout.md). */
+export function layoutBlobPath(digest: Digest): string {
+  return `blobs/${digestAlgorithm(digest)}/${digestHex(digest)}`;
+}
 
 /** The files of an OCI layout (image-spec v1.1.1, image-layout.md), wherever they lie. */
 export interface LayoutFiles {
@@ -43,27 +54,15 @@ export function layoutImageSource(
   files: LayoutFiles,
   { reference, tag }: { readonly reference: string; readonly tag: string | undefined },
 ): ImageTree {
-  const read = (
-    descriptor: Descriptor,
-    options: IoOptions & { maxBytes: number },
-  ): Promise<Uint8Array> =>
-    readVerified(
-      `blob of ${files.name},`,
-      { blob: files.openBlob(descriptor), descriptor },
-      options,
-    );
-  const readManifest = (descriptor: Descriptor, options?: IoOptions): Promise<Uint8Array> =>
-    read(descriptor, { ...options, maxBytes: MANIFEST_LIMIT_BYTES });
+  const documents = verifiedDocuments(`blob of ${files.name},`, files);
   return imageSource({
     reference,
     async readRoot(options) {
       const root = await chooseRoot(files, tag, options);
       if (root.bytes !== undefined) return { ...root, bytes: root.bytes };
-      return { ...root, bytes: await readManifest(root.descriptor, options) };
+      return { ...root, bytes: await documents.readManifest(root.descriptor, options) };
     },
-    readManifest,
-    readConfig: (descriptor, options) =>
-      read(descriptor, { ...options, maxBytes: IMAGE_CONFIG_LIMIT_BYTES }),
+    ...documents,
     openBlob: (descriptor) => files.openBlob(descriptor),
   });
 }

@@ -1,12 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, lstat, mkdir, open, readdir, rename, rm } from "node:fs/promises";
-import { join, resolve as resolvePath } from "node:path";
+import { dirname, join, resolve as resolvePath } from "node:path";
 import {
   AppError,
   Digester,
   DigestMismatchError,
   digestAlgorithm,
-  digestHex,
   type IoOptions,
 } from "@soci-ts/core";
 import {
@@ -20,7 +19,7 @@ import {
 import type { BlobContent } from "@soci-ts/registry-client";
 import type { ImageTarget } from "./image-target.ts";
 import { readBounded } from "./layout-files.ts";
-import { checkLayoutVersion, REF_NAME } from "./layout-source.ts";
+import { checkLayoutVersion, layoutBlobPath, REF_NAME } from "./layout-source.ts";
 import { layoutDirectory } from "./oci-layout-source.ts";
 import { wrapped } from "./wrapped.ts";
 
@@ -39,9 +38,8 @@ export async function ociLayoutImageTarget(directory: string, tag?: string): Pro
   const putBlob: ImageTarget["putBlob"] = async (descriptor, content, options) => {
     prepared ??= prepare(root);
     await prepared;
-    const folder = join(root, "blobs", digestAlgorithm(descriptor.digest));
-    await mkdir(folder, { recursive: true });
-    const path = join(folder, digestHex(descriptor.digest));
+    const path = join(root, layoutBlobPath(descriptor.digest));
+    await mkdir(dirname(path), { recursive: true });
     if (await isThere(path, descriptor.size)) return "existed";
     await replaceFile(path, async (file) => writeVerified(file, descriptor, content, options));
     return "sent";

@@ -13,7 +13,12 @@ import {
   ANNOTATION_SPAN_SIZE,
   layerCompression,
 } from "@soci-ts/oci";
-import type { ImageSource, ResolvedImage, SourceLayer } from "./image-source.ts";
+import {
+  type ImageSource,
+  layerKey,
+  type ResolvedImage,
+  type SourceLayer,
+} from "./image-source.ts";
 import type { SociIndex, ZtocEntry } from "./soci-index.ts";
 import { wrapped } from "./wrapped.ts";
 
@@ -68,13 +73,13 @@ export async function verifyIndex(options: VerifyIndexOptions): Promise<IndexVer
   const { layers: sourceLayers } = await options.image.config(options);
   const verdicts = new Map<string, VerifiedLayer>();
   for (const layer of sourceLayers) {
-    const key = keyOf(layer);
+    const key = layerKey(layer);
     if (!verdicts.has(key)) verdicts.set(key, await verifyLayer(layer, options));
   }
   const layers = [...verdicts.values()];
   const different = layers.find(({ difference }) => difference !== undefined);
   return {
-    layers: sourceLayers.flatMap((layer) => verdicts.get(keyOf(layer)) ?? []),
+    layers: sourceLayers.flatMap((layer) => verdicts.get(layerKey(layer)) ?? []),
     difference:
       compareManifests(options) ??
       (different?.difference && {
@@ -82,11 +87,6 @@ export async function verifyIndex(options: VerifyIndexOptions): Promise<IndexVer
         ...different.difference,
       }),
   };
-}
-
-/** One blob may stand in a manifest several times; with another diffID it is another claim. */
-function keyOf({ descriptor, diffId }: SourceLayer): string {
-  return `${descriptor.digest} ${descriptor.mediaType} ${diffId}`;
 }
 
 /** What the index manifest says of the image as a whole. */

@@ -1,6 +1,6 @@
 import { type Digest, parseDigest } from "@soci-ts/core";
 import type { Database } from "@soci-ts/sqlite";
-import { createOwnerName, ownerState } from "./process-owner.ts";
+import { createOwnerName, forgetDeadOwners, ownerState } from "./process-owner.ts";
 import type { BlobRecord, ZtocClaim } from "./types.ts";
 
 interface ClaimRow {
@@ -56,13 +56,7 @@ export class Claims {
 
   /** Deletes the claims of processes that have ended. */
   forgetDead(): void {
-    const owners = this.#database
-      .prepare<{ owner: string }>("SELECT DISTINCT owner FROM claim")
-      .all();
-    for (const { owner } of owners) {
-      if (ownerState(owner) !== "gone") continue;
-      this.#database.prepare("DELETE FROM claim WHERE owner = ?").run(owner);
-    }
+    forgetDeadOwners(this.#database, "claim");
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Digest } from "@soci-ts/core";
 import type { Database } from "@soci-ts/sqlite";
-import { createOwnerName, ownerState } from "./process-owner.ts";
+import { createOwnerName, forgetDeadOwners, ownerState } from "./process-owner.ts";
 
 /**
  * Which living process still needs a blob that no index names yet. A hold is taken before the blob's file is looked at or
@@ -53,12 +53,6 @@ export class Holds {
 
   /** Deletes the holds of processes that have ended. */
   forgetDead(): void {
-    const owners = this.#database
-      .prepare<{ owner: string }>("SELECT DISTINCT owner FROM hold")
-      .all();
-    for (const { owner } of owners) {
-      if (ownerState(owner) !== "gone") continue;
-      this.#database.prepare("DELETE FROM hold WHERE owner = ?").run(owner);
-    }
+    forgetDeadOwners(this.#database, "hold");
   }
 }

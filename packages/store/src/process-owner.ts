@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
 import process from "node:process";
+import type { Database } from "@soci-ts/sqlite";
 
 /**
  * Names of things that belong to a living process, in a form that another process can check: what a killed process left behind is
@@ -28,6 +29,18 @@ export function ownerState(name: string): "alive" | "gone" | "unknown" {
   if (boot !== bootId()) return "gone";
   if (namespace !== pidNamespace()) return "unknown";
   return startTicks(Number(pid)) === start ? "alive" : "gone";
+}
+
+/** A table whose rows belong to processes, each named in its column `owner`. */
+export type OwnedTable = "claim" | "hold";
+
+/** Deletes the rows of processes that have ended. */
+export function forgetDeadOwners(database: Database, table: OwnedTable): void {
+  const owners = database.prepare<{ owner: string }>(`SELECT DISTINCT owner FROM ${table}`).all();
+  for (const { owner } of owners) {
+    if (ownerState(owner) !== "gone") continue;
+    database.prepare(`DELETE FROM ${table} WHERE owner = ?`).run(owner);
+  }
 }
 
 function bootId(): string {

@@ -1,10 +1,11 @@
 export { DEFAULT_TAR_LIMITS } from "./limits.ts";
 export { createTarScan } from "./scan.ts";
-export type {
-  TarEntry,
-  TarEntryType,
-  TarLimits,
-  TarScan,
-  TarScanOptions,
-  TarScanResult,
+export {
+  TAR_ENTRY_TYPES,
+  type TarEntry,
+  type TarEntryType,
+  type TarLimits,
+  type TarScan,
+  type TarScanOptions,
+  type TarScanResult,
 } from "./types.ts";

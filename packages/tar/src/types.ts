@@ -1,7 +1,18 @@
 import type { ByteString } from "@soci-ts/core";
 
-/** What an entry is, in the words of the SOCI TOC (`soci-format.md` §2.3). */
-export type TarEntryType = "reg" | "dir" | "hardlink" | "symlink" | "char" | "block" | "fifo";
+/** What an entry can be, in the words of the SOCI TOC (`soci-format.md` §2.3). */
+export const TAR_ENTRY_TYPES = [
+  "reg",
+  "dir",
+  "hardlink",
+  "symlink",
+  "char",
+  "block",
+  "fifo",
+] as const;
+
+/** What an entry is. */
+export type TarEntryType = (typeof TAR_ENTRY_TYPES)[number];
 
 /** One entry of a tar, with its long-name and PAX headers merged in as Go's archive/tar does. Names are as in the archive, not cleaned. */
 export interface TarEntry {

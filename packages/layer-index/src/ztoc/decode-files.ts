@@ -1,5 +1,5 @@
 import { type ByteString, displayByteString, roundUp } from "@soci-ts/core";
-import type { TarEntry, TarEntryType } from "@soci-ts/tar";
+import { TAR_ENTRY_TYPES, type TarEntry, type TarEntryType } from "@soci-ts/tar";
 import type { LayerIndexLimits } from "../limits.ts";
 import type { LayerSizes } from "../spans.ts";
 import type { FlatTable } from "./flat-table.ts";
@@ -8,15 +8,7 @@ import { FILE, XATTR } from "./slots.ts";
 
 const BLOCK_BYTES = 512;
 const NO_RECORDS: ReadonlyMap<ByteString, ByteString> = new Map();
-const TYPES: ReadonlySet<string> = new Set<TarEntryType>([
-  "reg",
-  "dir",
-  "hardlink",
-  "symlink",
-  "char",
-  "block",
-  "fifo",
-]);
+const TYPES: ReadonlySet<string> = new Set(TAR_ENTRY_TYPES);
 
 /**
  * Decodes the file table in `slot` of `toc`. Where a header lies is not in it: each follows the data before it.

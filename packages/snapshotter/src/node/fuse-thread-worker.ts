@@ -8,6 +8,7 @@ import {
 import {
   blockingChannel,
   JOURNAL_BYTES,
+  READ_BUFFER_BYTES,
   runFuseThread,
   type ThreadMemory,
   type ThreadRead,
@@ -31,11 +32,8 @@ export type FuseThreadOrder =
   | { readonly kind: "show"; readonly slot: number; readonly bytes: PresentBytes }
   | { readonly kind: "hide"; readonly slot: number };
 
-/** A read's largest size, 1 MiB, and the chunks that it begins and ends in. */
-const READ_BYTES = 2 ** 20 + 2 * 65_536;
-
 const readers = new Map<number, PresentReader>();
-const answers = new Uint8Array(READ_BYTES);
+const answers = new Uint8Array(READ_BUFFER_BYTES);
 
 run(workerData as FuseThreadStart, parentPort as MessagePort);
 

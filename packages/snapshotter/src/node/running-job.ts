@@ -1,7 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { AppError, abortable, type Logger, type Metrics } from "@soci-ts/core";
+import {
+  AppError,
+  abortable,
+  type Deferred,
+  deferred,
+  type Logger,
+  type Metrics,
+} from "@soci-ts/core";
 import { parseReference } from "@soci-ts/oci";
 import type { LayerOutcome, LayerRequest } from "../contract/types.ts";
 import type { LayerReport } from "./image-job.ts";
@@ -31,18 +38,12 @@ export interface RunningJobOptions {
   readonly metrics: Metrics;
 }
 
-interface Waiting {
-  readonly promise: Promise<LayerOutcome>;
-  readonly resolve: (outcome: LayerOutcome) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 /** One image that is being made ready, or was: what its worker says, and who waits for it. */
 export class RunningJob {
   readonly #request: LayerRequest;
   readonly #options: RunningJobOptions;
   readonly #directory: string;
-  readonly #layers = new Map<string, Waiting>();
+  readonly #layers = new Map<string, Deferred<LayerOutcome>>();
   readonly #outcomes: LayerOutcome[] = [];
   readonly #abandon = new AbortController();
   #failure: AppError | undefined;
@@ -165,19 +166,13 @@ export class RunningJob {
     );
   }
 
-  #waiting(chainId: string): Waiting {
+  #waiting(chainId: string): Deferred<LayerOutcome> {
     const known = this.#layers.get(chainId);
     if (known !== undefined) return known;
-    let resolve: Waiting["resolve"] = () => {};
-    let reject: Waiting["reject"] = () => {};
-    const promise = new Promise<LayerOutcome>((onOutcome, onError) => {
-      resolve = onOutcome;
-      reject = onError;
-    });
-    promise.catch(() => {}); // there may be nobody who waits
-    const waiting = { promise, resolve, reject };
+    const waiting = deferred<LayerOutcome>();
+    waiting.promise.catch(() => {}); // there may be nobody who waits
     this.#layers.set(chainId, waiting);
-    if (this.#failure !== undefined) reject(this.#failure);
+    if (this.#failure !== undefined) waiting.reject(this.#failure);
     return waiting;
   }
 
