@@ -57,12 +57,6 @@ const ALONE = {
   "systemd.e2e.js": "keeps a copy of the mount table for as long as it runs",
 };
 
-/** The same, but before all others, unit tests too, and why. */
-const FIRST = {
-  // After a whole run it has seen layers stay mounted that it sees go by itself; what of the others does that is not known.
-  "scale.e2e.js": "counts what is mounted, open and in memory",
-};
-
 function has(program) {
   const folders = (process.env.PATH ?? "").split(":").concat("/usr/sbin", "/sbin");
   return folders.some((folder) => existsSync(join(folder, program)));
@@ -147,8 +141,6 @@ const all = ["packages", "apps", "test"]
 const endToEnd = all.filter((file) => file.endsWith(".e2e.js"));
 const isAlone = (file) => basename(file) in ALONE;
 const isSoak = (file) => file.endsWith("/soak.e2e.js");
-const isFirst = (file) => basename(file) in FIRST;
-await runFiles(endToEnd.filter(isFirst), 1);
 process.env.NODE_OPTIONS = "--enable-source-maps";
 const soakMs = 60_000 * Number(values["soak-minutes"] ?? 0);
 const soaking = runFiles(endToEnd.filter(isSoak), 1, 900_000 + soakMs);
@@ -159,10 +151,10 @@ await runFiles(
 const startedAt = performance.now();
 // Their processes are many, and each would read the maps of all its modules.
 delete process.env.NODE_OPTIONS;
-const inLanes = endToEnd.filter((file) => !isSoak(file) && !isAlone(file) && !isFirst(file));
+const inLanes = endToEnd.filter((file) => !isSoak(file) && !isAlone(file));
 await runFiles(inLanes, Number(values.lanes));
 await soaking;
-await runFailedAlone([...endToEnd.filter(isFirst), ...inLanes]);
+await runFailedAlone(inLanes);
 await runFiles(endToEnd.filter(isAlone), 1);
 const tookMs = performance.now() - startedAt;
 

@@ -16,6 +16,7 @@ import {
   startDockerRegistry,
   writeRegistryHosts,
 } from "@soci-ts/testkit";
+import { collectGarbage } from "./daemon-leftovers.ts";
 import { containerdsForTests, publish, REGISTRY } from "./node-fixture.ts";
 import { SMALL_IMAGES } from "./node-images.ts";
 import { pullWithLabels } from "./node-pull.ts";
@@ -219,13 +220,6 @@ describe("under systemd", { skip, timeout: 300_000 }, () => {
 
 function configured(...args: readonly string[]): readonly string[] {
   return ["--config", "/etc/soci-snapshotter/config.toml", ...args];
-}
-
-/** A collection that fails, because the daemon was not there yet, is not tried again by itself. */
-async function collectGarbage({ socket }: ContainerdNode): Promise<void> {
-  await using containerd = openContainerd(socket, { namespace: "default" });
-  await containerd.leases.create({ id: "garbage", labels: {} });
-  await containerd.leases.delete({ id: "garbage", sync: true }, { timeoutMs: 60_000 });
 }
 
 /** Another copy of the program, of another version, at the place where the last one was. */

@@ -18,7 +18,8 @@ export interface Statement<R> {
 /** An open database. The opener closes it. All failures are AppErrors: a duplicate key is `already_exists`, a lock held too long `unavailable`. */
 export interface Database extends Disposable {
   /**
-   * Compiles one statement; keep it, compiling costs more than running.
+   * Compiles one statement. The same text gives the same statement: compiling costs more than running, and what it takes is freed only when garbage is
+   * collected, which knows nothing of its size. So texts are constants, and values parameters.
    * `R` is the caller's word for the row's type; STRICT tables make it true.
    */
   prepare<R = Row>(sql: string): Statement<R>;
@@ -40,13 +41,18 @@ export interface Database extends Disposable {
 /** Makes a {@link Database} of a driver's connection; `path` is only for messages. */
 export function createDatabase(connection: Connection, path: string): Database {
   let open = true;
+  const compiled = new Map<string, Statement<unknown>>();
   const close = (): void => {
     if (!open) return;
     open = false;
     connection.close();
   };
   return {
-    prepare: <R>(sql: string): Statement<R> => createStatement<R>(connection, sql),
+    prepare: <R>(sql: string): Statement<R> => {
+      const statement = compiled.get(sql) ?? createStatement(connection, sql);
+      compiled.set(sql, statement);
+      return statement as Statement<R>;
+    },
     transaction: (work) => transact(connection, work),
     verifyIntegrity: () => verifyIntegrity(connection, path),
     close,
@@ -54,12 +60,12 @@ export function createDatabase(connection: Connection, path: string): Database {
   };
 }
 
-function createStatement<R>(connection: Connection, sql: string): Statement<R> {
+function createStatement(connection: Connection, sql: string): Statement<unknown> {
   const raw = guard(sql, () => connection.prepare(sql));
   const call = <T>(work: (statement: RawStatement) => T): T => guard(sql, () => work(raw));
   return {
-    get: (...parameters) => call((statement) => statement.get(...parameters) as R | undefined),
-    all: (...parameters) => call((statement) => statement.all(...parameters) as R[]),
+    get: (...parameters) => call((statement) => statement.get(...parameters)),
+    all: (...parameters) => call((statement) => statement.all(...parameters)),
     run: (...parameters) =>
       call((statement) => ({ changes: Number(statement.run(...parameters).changes) })),
   };

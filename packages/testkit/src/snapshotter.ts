@@ -57,7 +57,7 @@ export async function startSnapshotter(config: string): Promise<RunningSnapshott
   const where = ["--root", root, "--address", socket, "--config", configFile];
   const start = async (): Promise<ChildProcess> => {
     const output = openSync(logFile, "a");
-    const started = startChild(process.execPath, [PROGRAM, ...where, "--log-level", "debug"], {
+    const started = startChild(PROGRAM, [...where, "--log-level", "debug"], {
       stdio: ["ignore", output, output],
     });
     closeSync(output);

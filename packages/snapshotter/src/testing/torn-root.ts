@@ -15,8 +15,8 @@ export type Tear = "truncated" | "zeros at its end" | "lost" | "an older copy";
 /** All of them. */
 export const TEARS: readonly Tear[] = ["truncated", "zeros at its end", "lost", "an older copy"];
 
-/** Mount points: what is below them is no file of the root. */
-const NO_FILES: readonly string[] = ["f", "l"];
+/** Mount points, below which are no files of the root, and what is there only while a layer server gets ready. */
+const NOT_COPIED: readonly string[] = ["f", "l", "warm-up"];
 
 /** Copies of a daemon's root, taken as it runs: now and then, one after the other. */
 export class RootCopies {
@@ -68,7 +68,7 @@ export class RootCopies {
 
 function copyRoot(from: string, to: string): void {
   for (const name of readdirSync(from)) {
-    if (NO_FILES.includes(name)) continue;
+    if (NOT_COPIED.includes(name)) continue;
     cpSync(join(from, name), join(to, name), { recursive: true });
   }
 }
