@@ -57,6 +57,15 @@ const ALONE = {
   "systemd.e2e.js": "keeps a copy of the mount table for as long as it runs",
 };
 
+/** End-to-end tests that take minutes: they begin first, so that none of them is alone at the end. */
+const LONG = [
+  "hostile.e2e.js",
+  "containerd-crash.e2e.js",
+  "trees.e2e.js",
+  "containerd.e2e.js",
+  "containerd-trees.e2e.js",
+];
+
 function has(program) {
   const folders = (process.env.PATH ?? "").split(":").concat("/usr/sbin", "/sbin");
   return folders.some((folder) => existsSync(join(folder, program)));
@@ -151,7 +160,10 @@ await runFiles(
 const startedAt = performance.now();
 // Their processes are many, and each would read the maps of all its modules.
 delete process.env.NODE_OPTIONS;
-const inLanes = endToEnd.filter((file) => !isSoak(file) && !isAlone(file));
+const isLong = (file) => LONG.includes(basename(file));
+const inLanes = endToEnd
+  .filter((file) => !isSoak(file) && !isAlone(file))
+  .sort((one, other) => Number(isLong(other)) - Number(isLong(one)));
 await runFiles(inLanes, Number(values.lanes));
 await soaking;
 await runFailedAlone(inLanes);
