@@ -109,6 +109,25 @@ describe("soci mount", { skip }, () => {
     await bench.run("unmount", bench.target);
   });
 
+  it("fetches what the index's prefetch list names before anybody reads it", async () => {
+    await using bench = await openBench();
+    const { target } = bench;
+    const [host, name] = bench.image.split("/");
+    await using proxy = await startFaultProxy(host ?? "");
+    const image = `${proxy.host}/${name}`;
+    const spans = ["--min-layer-size", "0", "--span-size", "65536"];
+    await bench.run("create", ...spans, "--prefetch-file", "/usr/share/data", image);
+    const mounted = documentOf(await bench.run("mount", image, target));
+    const log = String(mounted["logPath"]);
+    const hasFetched = `timeout 20 sh -c 'until grep "layer prefetched" ${log}; do sleep 0.1; done'`;
+    const line = await shell(hasFetched);
+    const [, bytes] = /"fetchedBytes":(\d+)/.exec(line) ?? [];
+    assert.ok(Number(bytes) > DATA_BYTES / 2, line);
+    proxy.rule = () => ({ kind: "status", status: 503 });
+    assert.equal((await shell(`wc -c < ${target}/usr/share/data`)).trim(), String(DATA_BYTES));
+    proxy.rule = undefined;
+  });
+
   it("may be killed at any point: the next one just works", async () => {
     await using bench = await openBench();
     const { image, target } = bench;

@@ -1,9 +1,11 @@
 import { setMaxListeners } from "node:events";
+import { join } from "node:path";
 import { AppError, type Digest, type Logger, Semaphore } from "@soci-ts/core";
 import type { Store } from "@soci-ts/store";
 import { ChainImages } from "./metadata-images.ts";
 import type { SlotRecord } from "./mount-record.ts";
 import type { BlobOpener } from "./open-slot.ts";
+import { writePrefetchFile } from "./prefetch-file.ts";
 import {
   type ImageLayer,
   imageInput,
@@ -53,7 +55,9 @@ export async function prepareImage(options: PrepareImageOptions): Promise<Prepar
     options.signal?.throwIfAborted();
     const { path, devices } = await images.image(digests.lastIndexOf(layerDigest));
     const deviceSlots = devices.map((device) => distinct.indexOf(digests[device] as Digest));
-    const data = await writeSlotData(options.directory, `-${slot}`, layerIn(ready, layerDigest));
+    const layer = layerIn(ready, layerDigest);
+    const data = await writeSlotData(options.directory, `-${slot}`, layer);
+    await writePrefetch(options.directory, slot, layer);
     slots.push({ layerDigest, data, imagePath: path, deviceSlots });
   }
   const byHeight = distinct.map((digest, slot) => ({ slot, top: digests.lastIndexOf(digest) }));
@@ -98,6 +102,21 @@ async function readLayers(
   return new Map(
     settled.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
   );
+}
+
+/** Where a mount's directory has the prefetch list of a slot. */
+export function slotPrefetchPath(directory: string, slot: number): string {
+  return join(directory, `prefetch-${slot}`);
+}
+
+async function writePrefetch(
+  directory: string,
+  slot: number,
+  { layer: { prefetch }, lazy, index }: ReadyLayer,
+): Promise<void> {
+  if (prefetch === undefined || lazy === undefined) return;
+  const spanCount = index.spans.length;
+  await writePrefetchFile(slotPrefetchPath(directory, slot), prefetch, { spanCount });
 }
 
 function layerIn(ready: ReadonlyMap<Digest, ReadyLayer>, digest: Digest): ReadyLayer {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { AppError, type Digest, type Logger, sha256 } from "@soci-ts/core";
-import { encodeZtoc, HeaderTable, type LayerIndex } from "@soci-ts/layer-index";
+import { encodeZtoc, HeaderTable, type LayerIndex, type SpanRange } from "@soci-ts/layer-index";
 import { openLazyLayer } from "@soci-ts/lazy-layer";
 import type { Descriptor } from "@soci-ts/oci";
 import type { ImageInput } from "./metadata-images.ts";
@@ -16,6 +16,8 @@ export interface ImageLayer {
   readonly diffId: Digest;
   /** The layer's index and the digest of the ztoc that it was in, verified; absent: the layer is read whole. */
   readonly indexed?: { readonly index: LayerIndex; readonly ztocDigest: Digest } | undefined;
+  /** Spans of a layer with an index that are fetched as soon as it is mounted. */
+  readonly prefetch?: readonly SpanRange[] | undefined;
 }
 
 /** What making a layer ready needs. */

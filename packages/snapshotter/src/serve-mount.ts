@@ -9,6 +9,7 @@ import { readMountRecord } from "./mount-directories.ts";
 import type { JsonValue, MountRecord } from "./mount-record.ts";
 import { writeMountStats } from "./mount-stats.ts";
 import { type BlobOpener, openSlotData, type SlotSource } from "./open-slot.ts";
+import { MountDemand, prefetchMount } from "./prefetch-mount.ts";
 import { COMMIT_WORD, SERVER_FDS, type ServerMessage } from "./server-process.ts";
 import { SpentPages } from "./spent-pages.ts";
 
@@ -62,14 +63,22 @@ async function serve(
   const sources = await openSlots(record, { ...options, blobs, logger }, stack);
   const complete = sources.every((source) => source.isComplete());
   const spent = new SpentPages({ forget: (range) => session.forgetPages(range), logger });
-  const slots = fixedSlots(await slotsOf(record, options.directory, sources));
+  const demand = new MountDemand();
+  const read = sources.map((source) => demand.counted(source));
+  const slots = fixedSlots(await slotsOf(record, options.directory, read));
+  const ended = new AbortController();
+  const prefetch = { ...options, sources, demand, signal: ended.signal, logger };
   const session: FuseSession = new FuseSession({
     channel: deviceChannel(SERVER_FDS.fuse),
     handler: new LayerFileSystem(slots, (range, read) => spent.watch(range, read)),
     logger: logger.child({ mount: record.id }),
-    onReady: () => report({ kind: "ready", complete }),
+    onReady() {
+      report({ kind: "ready", complete });
+      void prefetchMount(prefetch);
+    },
   });
   await session.run();
+  ended.abort();
   // Who unmounted may have taken the directory away already.
   await writeMountStats(
     options.directory,

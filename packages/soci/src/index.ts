@@ -29,7 +29,12 @@ export {
   type LayerProgress,
 } from "./create-index.ts";
 export { eachPlatform, type PlatformChoice, type PlatformOutcome } from "./each-platform.ts";
-export { type FetchPrefetchListOptions, fetchPrefetchList } from "./fetch-prefetch-list.ts";
+export {
+  type FetchPrefetchListOptions,
+  type FetchPrefetchListsOptions,
+  fetchPrefetchList,
+  fetchPrefetchLists,
+} from "./fetch-prefetch-list.ts";
 export {
   type FetchZtocOptions,
   fetchZtoc,

@@ -10,6 +10,7 @@ import {
 } from "@soci-ts/snapshotter";
 import {
   type FoundIndex,
+  fetchPrefetchLists,
   fetchZtocs,
   findIndex,
   type ResolvedImage,
@@ -143,7 +144,10 @@ async function openImage(
   return { image, found, layers: await withIndexes(session, { layers, repository, found }) };
 }
 
-/** Each layer with its index, if it has one. */
+/** A mount waits no longer than this for a list of what to fetch first. */
+const LIST_TIMEOUT_MS = 2000;
+
+/** Each layer with its index, if it has one, and with the list of what to fetch as soon as it is mounted. */
 async function withIndexes(
   session: Session,
   parts: {
@@ -155,14 +159,18 @@ async function withIndexes(
   const { layers, repository, found } = parts;
   if (found === undefined) return layers;
   const { signal, logger } = session;
-  const ztocs = await fetchZtocs({
+  const { index } = found;
+  const where = {
     client: await session.client(),
     store: await session.store(),
     repository,
-    index: found.index,
     layers: layers.map(({ descriptor }) => descriptor),
     signal,
-  });
+  };
+  const entries = index.prefetchLists;
+  const lists = fetchPrefetchLists({ ...where, entries, timeoutMs: LIST_TIMEOUT_MS, logger });
+  const ztocs = await fetchZtocs({ ...where, index });
+  const prefetch = await Promise.all(lists);
   return layers.map((layer, at) => {
     const ztoc = ztocs[at];
     if (ztoc?.kind === "unusable") {
@@ -170,7 +178,7 @@ async function withIndexes(
     }
     if (ztoc?.kind !== "indexed") return layer;
     const { index, ztocDigest } = ztoc;
-    return { ...layer, indexed: { index, ztocDigest } };
+    return { ...layer, indexed: { index, ztocDigest }, prefetch: prefetch[at] };
   });
 }
 

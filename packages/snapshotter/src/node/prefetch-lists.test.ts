@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { readdir, writeFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { AppError, type LogFields, type Logger, sha256, silentLogger } from "@soci-ts/core";
 import type { SpanRange } from "@soci-ts/layer-index";
 import { encodePrefetchList } from "@soci-ts/soci";
+import { readPrefetchFile } from "../prefetch-file.ts";
 import { temporary } from "../testing/temporary.ts";
 import type { ImageIndex, LookUpOptions } from "./image-index.ts";
-import { PrefetchLists, readPrefetchList, removePrefetchList } from "./prefetch-lists.ts";
+import { PrefetchLists, prefetchPath } from "./prefetch-lists.ts";
 
 const LAYER = { mediaType: "a/b", digest: sha256(Buffer.from("layer")), size: 1 };
 const OTHER = { mediaType: "a/b", digest: sha256(Buffer.from("other")), size: 1 };
@@ -54,11 +55,9 @@ describe("PrefetchLists", () => {
     await using bench = await open();
     const lists = bench.start(listOf(...RANGES));
     await lists.write(1, bench.directory, SPANS);
-    assert.equal(await readPrefetchList(bench.directory), undefined);
+    assert.equal(await readPrefetchFile(prefetchPath(bench.directory)), undefined);
     await lists.write(0, bench.directory, SPANS);
-    assert.deepEqual(await readPrefetchList(bench.directory), RANGES);
-    await removePrefetchList(bench.directory);
-    assert.equal(await readPrefetchList(bench.directory), undefined);
+    assert.deepEqual(await readPrefetchFile(prefetchPath(bench.directory)), RANGES);
     assert.deepEqual(bench.warnings, []);
   });
 
@@ -84,7 +83,7 @@ describe("PrefetchLists", () => {
     const lists = bench.start(listOf(first, { startSpan: 3, endSpan: 2 ** 31 - 1 }));
     await lists.write(0, bench.directory, 4);
     const expected = [first, { startSpan: 3, endSpan: 3 }];
-    assert.deepEqual(await readPrefetchList(bench.directory), expected);
+    assert.deepEqual(await readPrefetchFile(prefetchPath(bench.directory)), expected);
   });
 
   it("does not wait long, once for all layers, and lets a disk that takes no list be", {
@@ -97,13 +96,5 @@ describe("PrefetchLists", () => {
     assert.deepEqual(await readdir(bench.directory), []);
     await bench.start(listOf(...RANGES)).write(0, join(bench.directory, "none"), SPANS);
     assert.equal(bench.warnings.length, 1);
-  });
-});
-
-describe("readPrefetchList()", () => {
-  it("refuses a file that is damaged", async () => {
-    await using bench = await open();
-    await writeFile(join(bench.directory, "prefetch"), new Uint8Array(40));
-    await assert.rejects(readPrefetchList(bench.directory), { code: "data_loss" });
   });
 });

@@ -6,8 +6,9 @@ import { AppError, delay, type Logger, silentLogger, silentMetrics } from "@soci
 import type { SpanRange } from "@soci-ts/layer-index";
 import type { HydratedLayer } from "@soci-ts/lazy-layer";
 import { encodePrefetchList } from "@soci-ts/soci";
+import { readPrefetchFile } from "../prefetch-file.ts";
 import { temporary, until } from "../testing/temporary.ts";
-import { readPrefetchList } from "./prefetch-lists.ts";
+import { prefetchPath } from "./prefetch-lists.ts";
 import { SlotPrefetcher } from "./prefetch-slots.ts";
 
 /** Layers of 100 spans, each of them ten bytes, fetched one by one; what is fetched is noted as `SLOT:SPAN`. */
@@ -56,7 +57,7 @@ class Bench {
   }
 
   async hasList(slot: number): Promise<boolean> {
-    return (await readPrefetchList(this.directoryOf(slot))) !== undefined;
+    return (await readPrefetchFile(prefetchPath(this.directoryOf(slot)))) !== undefined;
   }
 
   #layer(slot: number): HydratedLayer {
