@@ -10,6 +10,7 @@ import { findIndex } from "./find-index.ts";
 import type { ImageSource, ResolvedImage } from "./image-source.ts";
 import { layoutIndexReader } from "./layout-index-reader.ts";
 import { ociLayoutImageSource } from "./oci-layout-source.ts";
+import { parsePrefetchList } from "./prefetch-list.ts";
 import { parseSociIndex, type SociIndex } from "./soci-index.ts";
 import { type Bench, failure, fileItems, openBench } from "./testing/fixtures.ts";
 import {
@@ -40,6 +41,7 @@ async function indexed(bench: Bench, directory: string, minLayerSizeBytes = 0): 
     image,
     index: parseSociIndex(bytes),
     readZtoc: ({ descriptor }) => store.readBlob(descriptor.digest),
+    readPrefetchList: async ({ digest }) => parsePrefetchList(await store.readBlob(digest)),
   };
   return { source, image, text: Buffer.from(bytes).toString(), options };
 }
@@ -221,6 +223,42 @@ describe("verifyIndex()", () => {
     const plain = await indexed(other, await layout(other, fileItems("plain", 10)));
     const verdict = await verifyIndex({ ...plain.options, index: disable(plain.text) });
     assert.equal(verdict.difference, undefined);
+  });
+
+  it("holds prefetch lists against the layers", async () => {
+    await using bench = await openBench();
+    const { store } = bench;
+    const directory = await layout(bench, fileItems("a", 300_000));
+    const source = ociLayoutImageSource(directory);
+    const { options } = await indexed(bench, directory);
+    const made = await createIndex({ source, store, ...SIZES, prefetchFiles: ["/a"] });
+    const text = Buffer.from(await store.readBlob(made.indexDescriptor.digest)).toString();
+    const index = parseSociIndex(Buffer.from(text));
+    assert.equal(index.prefetchLists.length, 1);
+    const listed = { ...options, index };
+    assert.equal((await verifyIndex(listed)).difference, undefined);
+
+    const partOf = async (changes: Partial<VerifyIndexOptions>): Promise<unknown> => {
+      const { difference } = await verifyIndex({ ...listed, ...changes });
+      return difference && [difference.part, difference.field];
+    };
+    const ranges = (startSpan: number, endSpan: number) => ({
+      readPrefetchList: async () => [{ startSpan, endSpan }],
+    });
+    const { spanCount } = (await verifyIndex(listed)).layers[0]!.stated!;
+    assert.equal(await partOf(ranges(0, spanCount)), undefined); // as the reference has it
+    assert.deepEqual(await partOf(ranges(0, spanCount + 1)), ["prefetch", "spans"]);
+    assert.deepEqual(await partOf(ranges(spanCount, spanCount)), ["prefetch", "spans"]);
+    const failing = (error: AppError) => ({ readPrefetchList: () => Promise.reject(error) });
+    const gone = new AppError("not_found", "gone");
+    assert.deepEqual(await partOf(failing(gone)), ["prefetch", "list"]);
+    const away = new AppError("unavailable", "Cannot ask");
+    await assert.rejects(partOf(failing(away)), failure("unavailable", /ask/));
+    const stray = edited(text, ({ layers: all }) => {
+      all.at(-1)!.annotations["com.amazon.soci.image-layer-digest"] = sha256(Buffer.from("x"));
+    });
+    const field = "com.amazon.soci.image-layer-digest";
+    assert.deepEqual(await partOf({ index: stray }), ["prefetch", field]);
   });
 
   it("names the layer that can't be read, and stops when it is aborted", async () => {

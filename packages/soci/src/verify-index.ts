@@ -20,6 +20,7 @@ import {
   type SourceLayer,
 } from "./image-source.ts";
 import type { SociIndex, ZtocEntry } from "./soci-index.ts";
+import { type VerifyPrefetchOptions, verifyPrefetchLists } from "./verify-prefetch.ts";
 import { wrapped } from "./wrapped.ts";
 
 /** Which index, and of which image. */
@@ -31,6 +32,7 @@ export interface VerifyIndexOptions extends IoOptions {
   readonly index: SociIndex;
   /** Reads a ztoc and checks its digest. */
   readonly readZtoc: (ztoc: ZtocEntry) => Promise<Uint8Array>;
+  readonly readPrefetchList: VerifyPrefetchOptions["readPrefetchList"];
   /** Checks structure and span digests only; see {@link VerifyZtocOptions.isQuick}. */
   readonly isQuick?: boolean | undefined;
   readonly engine?: VerifyZtocOptions["engine"];
@@ -103,7 +105,15 @@ function compareManifests({ index, image }: VerifyIndexOptions): IndexVerdict["d
     const digest = index.ztocs[stray]?.layerDigest ?? "none";
     return { part: "index", field, want: "a layer of the image", have: digest };
   }
-  return undefined;
+  const indexed = new Set(index.ztocs.map(({ layerDigest }) => layerDigest));
+  const useless = index.prefetchLists.find(({ layerDigest }) => !indexed.has(layerDigest));
+  if (useless === undefined) return undefined;
+  return {
+    part: "prefetch",
+    field: ANNOTATION_LAYER_DIGEST,
+    want: "a layer with a ztoc",
+    have: useless.layerDigest,
+  };
 }
 
 async function verifyLayer(
@@ -138,6 +148,7 @@ async function verifyEntry(
   layer: SourceLayer,
   options: VerifyIndexOptions,
 ): Promise<ZtocVerdict> {
+  const { index } = options;
   const bytes = await readZtoc(ztoc, options);
   if (!(bytes instanceof Uint8Array)) return { stated: undefined, difference: bytes };
   const verdict = await verifyBytes(bytes, layer, options);
@@ -153,7 +164,11 @@ async function verifyEntry(
     if (have !== want) return { ...verdict, difference: { part: "index", field, want, have } };
   }
   const isWithout = descriptor.annotations?.[ANNOTATION_DISABLE_XATTRS] === "true";
-  return { ...verdict, difference: isWithout ? findXattrs(bytes) : undefined };
+  const difference = isWithout ? findXattrs(bytes) : undefined;
+  if (difference !== undefined) return { ...verdict, difference };
+  const { spanCount } = verdict.stated;
+  const lists = index.prefetchLists.filter((list) => list.layerDigest === layer.descriptor.digest);
+  return { ...verdict, difference: await verifyPrefetchLists(lists, { ...options, spanCount }) };
 }
 
 /** The ztoc; or, as a difference, that there is none with that digest. */

@@ -1,12 +1,15 @@
 import { AppError } from "@soci-ts/core";
+import type { SpanRange } from "@soci-ts/layer-index";
 import { MANIFEST_LIMIT_BYTES, parsePlatform, type Reference } from "@soci-ts/oci";
 import {
   type FoundIndex,
+  fetchPrefetchList,
   findIndex,
   type ImageSource,
   type IndexMedium,
   type IndexSearch,
   layoutIndexReader,
+  type PrefetchListEntry,
   parseOciLayoutName,
   parseSociIndex,
   type ResolvedImage,
@@ -26,6 +29,8 @@ export interface OpenedImage {
   readonly image: ResolvedImage;
   /** Reads a ztoc from the store or from where the image is, and checks its digest. */
   readonly readZtoc: (ztoc: ZtocEntry) => Promise<Uint8Array>;
+  /** The same for a prefetch list. */
+  readonly readPrefetchList: (list: PrefetchListEntry) => Promise<readonly SpanRange[]>;
 }
 
 /** An image and what a node would find as its index. */
@@ -53,7 +58,7 @@ export async function searchImage(
   const place = await placeOf(session, name);
   const store = await session.store();
   const search = await findIndex({ ...place, manifestDescriptor, manifest, store, signal, logger });
-  return { source, image, search, readZtoc: await ztocReader(session, place) };
+  return { source, image, search, ...(await partReaders(session, place)) };
 }
 
 /** The index that a search found. @throws AppError `not_found` that says what was looked at. */
@@ -96,8 +101,8 @@ export async function openStoredIndex(session: Session, text: string): Promise<S
       `Cannot read the image of index ${digest}: ${reference} is manifest ${now} now, want ${manifestDigest}`,
     );
   }
-  const readZtoc = await ztocReader(session, await placeOf(session, reference));
-  return { source, image, readZtoc, record, index };
+  const readers = await partReaders(session, await placeOf(session, reference));
+  return { source, image, ...readers, record, index };
 }
 
 /** True if `text` means an index of the store rather than an image: a digest, or the beginning of the hex of one that is there. */
@@ -148,8 +153,13 @@ function registryNameOf(name: string): Reference | undefined {
   }
 }
 
-async function ztocReader(session: Session, place: Place): Promise<OpenedImage["readZtoc"]> {
-  const { signal } = session;
-  const store = await session.store();
-  return (ztoc) => readZtocBytes({ ...place, ztoc, store, signal });
+async function partReaders(
+  session: Session,
+  place: Place,
+): Promise<Pick<OpenedImage, "readZtoc" | "readPrefetchList">> {
+  const where = { ...place, store: await session.store(), signal: session.signal };
+  return {
+    readZtoc: (ztoc) => readZtocBytes({ ...where, ztoc }),
+    readPrefetchList: (entry) => fetchPrefetchList({ ...where, entry }),
+  };
 }

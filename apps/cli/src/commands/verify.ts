@@ -38,13 +38,14 @@ export async function verify(
   options: VerifyOptions,
 ): Promise<Report> {
   const subject = await findSubject(session, name, options);
-  const { source, image, index, readZtoc } = subject;
+  const { source, image, index, readZtoc, readPrefetchList } = subject;
   const isQuick = options.quick === true;
   const verdict = await verifyIndex({
     source,
     image,
     index,
     readZtoc,
+    readPrefetchList,
     isQuick,
     signal: session.signal,
     onProgress: verifyProgress(session.progress),
@@ -82,7 +83,7 @@ function verifyProgress(progress: Progress): (event: VerifyProgress) => void {
 }
 
 const CHECKED_QUICK = "structure, span digests and layer digests; not windows, files and diffIDs";
-const CHECKED_FULL = "every checkpoint, window, file entry, digest and size";
+const CHECKED_FULL = "every checkpoint, window, file entry, digest, size and prefetch list";
 
 function verdictText(subject: Subject, verdict: IndexVerdict, isQuick: boolean): string {
   const { difference } = verdict;

@@ -6,7 +6,7 @@ export interface IndexDifference {
    * What differs: `index` the index manifest, `ztoc` the ztoc as a whole, `span` a span with its checkpoint, `entry` a file; `blob` and `content`:
    * the layer itself, compressed and not, is not what manifest and config name.
    */
-  readonly part: "index" | "ztoc" | "span" | "entry" | "blob" | "content";
+  readonly part: "index" | "ztoc" | "span" | "entry" | "blob" | "content" | "prefetch";
   /** Number of the span or entry, from 0. */
   readonly number?: number;
   /** Name of the entry in the layer, or in the ztoc where the layer has none. */
