@@ -1,4 +1,4 @@
-// How fast a layer is indexed, and in how much memory: the whole pass (digests, inflate, checkpoints, tar scan, ztoc) in its two threads, by engine, beside
+// How fast a layer is indexed, and in how much memory: the whole pass (digests, inflate, checkpoints, tar scan, ztoc) in its thread, by engine, beside
 // pako alone; then whole images from a registry on the loopback by the real command.
 //   node test/bench.mjs --only create [--big]        --big: also an image of 5 GB
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -28,7 +28,7 @@ await benchLayers();
 if (hasProgram("docker-registry")) await benchImages();
 else console.log("  docker-registry is not on the PATH: no images from a registry");
 
-/** Images of one layer: its inflating and its hashing go on side by side. */
+/** Images of one layer. */
 async function benchLayers(): Promise<void> {
   const rows: (string | number)[][] = [];
   for (const megabytes of [100, 600]) {
@@ -125,7 +125,7 @@ async function benchImages(): Promise<void> {
           String(jobs),
           `${registry.host}/large:v1`,
         ];
-        const { wallMs, peakBytes } = await measuredRun(process.execPath, [SOCI_PROGRAM, ...args]);
+        const { wallMs, peakBytes } = await measuredRun(SOCI_PROGRAM, args);
         rows.push([
           `${(compressedBytes / 1e9).toFixed(1)} GB, ${(rawBytes / 1e9).toFixed(1)} GB raw, ${layers} layers, --jobs ${jobs}`,
           (wallMs / 1000).toFixed(1),

@@ -56,7 +56,7 @@ async function compare(name: string, layout: string, bytes: number): Promise<str
 
 function runOurs(root: string, layout: string): Promise<MeasuredRun> {
   const args = ["--root", root, "create", ...MIN_LAYER_SIZE, `oci:${layout}`];
-  return measuredRun(process.execPath, [SOCI_PROGRAM, ...args]);
+  return measuredRun(SOCI_PROGRAM, args);
 }
 
 function runReference(layout: string, output: string): Promise<MeasuredRun> {

@@ -26,7 +26,7 @@ export const STDIN = "-";
  */
 export async function openSource(parts: SourceParts, name: string): Promise<ImageTree> {
   if (name === STDIN) return stdinSource(parts);
-  const soci = await import("@soci-ts/soci");
+  const soci = await import("@soci-ts/soci/sources");
   const layout = soci.parseOciLayoutName(name);
   if (layout !== undefined) return soci.ociLayoutImageSource(layout.directory, layout.tag);
   const archive = soci.parseArchiveName(name);
@@ -39,7 +39,7 @@ export async function openSource(parts: SourceParts, name: string): Promise<Imag
 }
 
 async function containerdSource(parts: SourceParts, name: string): Promise<ImageTree> {
-  const { containerdImageSource } = await import("@soci-ts/soci");
+  const { containerdImageSource } = await import("@soci-ts/soci/sources");
   const { openContainerdContent } = await import("./containerd-content.ts");
   const content = parts.stack.use(openContainerdContent(parts.config.containerd));
   return containerdImageSource(content, name);
@@ -50,7 +50,7 @@ async function containerdSource(parts: SourceParts, name: string): Promise<Image
  * image's layers are needed in its own order, so the archive is kept in a file without a name on the store's disk.
  */
 async function stdinSource({ stack, store, signal }: SourceParts): Promise<ImageTree> {
-  const { archiveImageSource, openedArchive, spoolArchive } = await import("@soci-ts/soci");
+  const { archiveImageSource, openedArchive, spoolArchive } = await import("@soci-ts/soci/sources");
   const reference = STDIN;
   const stats = fstatSync(0);
   if (stats.isFile()) {

@@ -14,8 +14,8 @@ const RAW_DEFLATE = -15;
 const INPUT_BYTES = 131072;
 
 /**
- * The engine on native zlib. Input is copied into a buffer of its own whose address is known once and for all; the output
- * buffer must be off the JavaScript heap (made over an `ArrayBuffer`), where nothing moves it.
+ * The engine on native zlib. Input in shared memory is read where it lies, for nothing moves that; other input is copied into a buffer of its own,
+ * whose address is known once and for all. The output buffer must be off the JavaScript heap (made over an `ArrayBuffer`).
  */
 export class ZlibEngine implements InflateEngine {
   readonly name: EngineName = "zlib";
@@ -25,19 +25,22 @@ export class ZlibEngine implements InflateEngine {
   readonly #zlib: ZlibLibrary;
   readonly #stream = new DataView(new ArrayBuffer(Z_STREAM.sizeBytes));
   readonly #streamAddress: bigint;
-  readonly #input = new Uint8Array(new ArrayBuffer(INPUT_BYTES));
-  readonly #inputAddress: bigint;
+  readonly #copy = new Uint8Array(new ArrayBuffer(INPUT_BYTES));
+  readonly #copyAddress: bigint;
+  /** Held so that its memory lives as long as native code may read there. */
+  #input: Uint8Array = this.#copy;
+  #inputAddress: bigint;
   /** Held so that its memory lives as long as native code may write there. */
   readonly #output: Uint8Array;
   readonly #outputAddress: bigint;
-  #inputLength = 0;
   #open = false;
 
   constructor(zlib: ZlibLibrary, output: Uint8Array) {
     this.#zlib = zlib;
     this.#output = output;
     this.#streamAddress = zlib.addressOf(new Uint8Array(this.#stream.buffer));
-    this.#inputAddress = zlib.addressOf(this.#input);
+    this.#copyAddress = zlib.addressOf(this.#copy);
+    this.#inputAddress = this.#copyAddress;
     this.#outputAddress = zlib.addressOf(output);
     const status = zlib.inflateInit2(this.#streamAddress, RAW_DEFLATE);
     if (status !== constants.Z_OK) throw statusError("start", status);
@@ -49,8 +52,10 @@ export class ZlibEngine implements InflateEngine {
   }
 
   load(input: Uint8Array): void {
-    this.#input.set(input);
-    this.#inputLength = input.length;
+    const isShared = input.buffer instanceof SharedArrayBuffer;
+    if (!isShared) this.#copy.set(input);
+    this.#input = isShared ? input : this.#copy.subarray(0, input.length);
+    this.#inputAddress = isShared ? this.#zlib.addressOf(input) : this.#copyAddress;
     this.inputAt = 0;
   }
 
@@ -62,7 +67,7 @@ export class ZlibEngine implements InflateEngine {
 
   inflate(outputEnd: number, stop: InflateStop): InflateOutcome {
     this.#requireOpen();
-    const inputEnd = this.#inputLength;
+    const inputEnd = this.#input.length;
     this.#checkCursors(outputEnd);
     const stream = this.#stream;
     stream.setBigUint64(Z_STREAM.nextIn, this.#inputAddress + BigInt(this.inputAt), true);
@@ -90,7 +95,7 @@ export class ZlibEngine implements InflateEngine {
 
   /** Native code trusts these numbers, so no fault of a caller may reach it. */
   #checkCursors(outputEnd: number): void {
-    const inputFits = this.inputAt >= 0 && this.inputAt <= this.#inputLength;
+    const inputFits = this.inputAt >= 0 && this.inputAt <= this.#input.length;
     const outputFits =
       this.outputAt >= 0 && this.outputAt <= outputEnd && outputEnd <= this.#output.length;
     if (inputFits && outputFits) return;

@@ -1,11 +1,5 @@
 // What a thread that only builds indexes loads: the whole package costs it twice the time to start.
 export { type BuildLayerIndexOptions, buildLayerIndex } from "./build.ts";
-export {
-  DirectHasher,
-  type LayerDigests,
-  type LayerHasher,
-  type LayerHashOptions,
-} from "./layer-hasher.ts";
 export { PackedEntries } from "./packed-entries.ts";
 export type { BuiltLayer, LayerCompression, LayerIndex } from "./types.ts";
 export { encodeZtoc } from "./ztoc/encode.ts";

@@ -3,7 +3,7 @@ import { AppError, type IoOptions } from "@soci-ts/core";
 import type { EngineName } from "@soci-ts/gzip";
 import type { TarEntry } from "@soci-ts/tar";
 import { GzipReader } from "./gzip-reader.ts";
-import { DirectHasher, type LayerHasher } from "./layer-hasher.ts";
+import { LayerHasher, type LayerHashOptions } from "./layer-hasher.ts";
 import type { LayerReader, LayerReaderOptions } from "./layer-reader.ts";
 import { DEFAULT_LAYER_INDEX_LIMITS, type LayerIndexLimits } from "./limits.ts";
 import { PlainReader } from "./plain-reader.ts";
@@ -29,8 +29,8 @@ export interface BuildLayerIndexOptions extends IoOptions {
   readonly onEntry?: ((entry: TarEntry) => void) | undefined;
   /** Told how many bytes of the blob have been worked through. */
   readonly onProgress?: ((compressedBytes: number) => void) | undefined;
-  /** Computes the digests; default: sha256 of both sides, on the calling thread. */
-  readonly hasher?: LayerHasher | undefined;
+  /** How the digests are computed. */
+  readonly hash?: LayerHashOptions | undefined;
   /** Default for each: {@link DEFAULT_LAYER_INDEX_LIMITS}. */
   readonly limits?: Partial<LayerIndexLimits> | undefined;
 }
@@ -53,7 +53,7 @@ export async function buildLayerIndex(
 ): Promise<BuiltLayer> {
   const { signal, onProgress } = options;
   const limits: LayerIndexLimits = { ...DEFAULT_LAYER_INDEX_LIMITS, ...options.limits };
-  const hasher = options.hasher ?? new DirectHasher();
+  const hasher = new LayerHasher(options.hash);
   const output = new TarOutput({
     limits,
     hasher,
@@ -78,7 +78,7 @@ export async function buildLayerIndex(
   signal?.throwIfAborted();
   reader.finish();
   const { entries, uncompressedSizeBytes } = output.finish();
-  const { layerDigest, diffId, spans } = await hasher.finish();
+  const { layerDigest, diffId, spans } = hasher.finish();
   const sizes = { compressedSizeBytes, uncompressedSizeBytes };
   const layout = reader.layout(sizes, spans);
   return {

@@ -10,32 +10,14 @@ export interface LayerDigests {
   readonly spans: readonly Digest[];
 }
 
-/**
- * Computes the digests of a layer while its bytes go by. It is an interface so that another thread than the one that inflates
- * can do it: hashing is a third of the work. Bytes that a method is given may be reused as soon as it returns.
- */
-export interface LayerHasher {
-  /** Takes the next bytes of the blob; once there was a cut, they belong to the current span too. */
-  blob(bytes: Uint8Array): void;
-  /**
-   * Ends the current span, if there is one, and begins the next.
-   * @param shared - the byte before the border where that lies inside a byte, which then belongs to both spans; else empty.
-   */
-  cut(shared: Uint8Array): void;
-  /** Takes the next uncompressed bytes. */
-  content(bytes: Uint8Array): void;
-  /** Ends the last span. The hasher is not usable afterwards. */
-  finish(): LayerDigests | Promise<LayerDigests>;
-}
-
 /** By which algorithm the two sides of a layer are hashed; default sha256. */
 export interface LayerHashOptions {
   readonly blobAlgorithm?: DigestAlgorithm | undefined;
   readonly contentAlgorithm?: DigestAlgorithm | undefined;
 }
 
-/** Hashes on the calling thread. */
-export class DirectHasher implements LayerHasher {
+/** Computes the digests of a layer while its bytes go by. Bytes that a method is given may be reused as soon as it returns. */
+export class LayerHasher {
   readonly #blob: Digester;
   readonly #content: Digester;
   readonly #spans: Digest[] = [];
@@ -46,21 +28,28 @@ export class DirectHasher implements LayerHasher {
     this.#content = new Digester(contentAlgorithm);
   }
 
+  /** Takes the next bytes of the blob; once there was a cut, they belong to the current span too. */
   blob(bytes: Uint8Array): void {
     this.#blob.update(bytes);
     this.#span?.update(bytes);
   }
 
+  /**
+   * Ends the current span, if there is one, and begins the next.
+   * @param shared - the byte before the border where that lies inside a byte, which then belongs to both spans; else empty.
+   */
   cut(shared: Uint8Array): void {
     this.#endSpan();
     this.#span = new Digester();
     this.#span.update(shared);
   }
 
+  /** Takes the next uncompressed bytes. */
   content(bytes: Uint8Array): void {
     this.#content.update(bytes);
   }
 
+  /** Ends the last span. The hasher is not usable afterwards. */
   finish(): LayerDigests {
     this.#endSpan();
     return {

@@ -18,11 +18,14 @@ const NUMBER_BYTES = 8;
  * is asked for. Strings that recur (owners, PAX keys) are kept once.
  */
 export class PackedEntries implements EntrySequence {
-  readonly #chunks: Chunk[] = [];
+  /** Full ones. */
+  readonly #chunks: ResizableMemory[] = [];
   /** Where each entry starts: the chunk times 2^32, and the offset in it. */
   #starts = new Float64Array(1024);
   #length = 0;
   readonly #writer = new Writer();
+  /** The chunk that was read last: in memory that can be resized single bytes are slow to read, and to write. */
+  #copy: { readonly chunk: number; readonly bytes: Buffer } | undefined;
 
   get length(): number {
     return this.#length;
@@ -33,16 +36,17 @@ export class PackedEntries implements EntrySequence {
     const writer = this.#writer;
     const needed = mostBytes(entry);
     if (writer.room < needed) {
-      const chunk = createChunk(Math.max(CHUNK_BYTES, needed));
-      writer.begin(chunk.bytes);
-      this.#chunks.push(chunk);
+      if (writer.at > 0) this.#chunks.push(resizableCopy(writer.memory.subarray(0, writer.at)));
+      if (writer.memory.length < needed)
+        writer.memory = Buffer.alloc(Math.max(CHUNK_BYTES, needed));
+      writer.at = 0;
     }
     if (this.#length === this.#starts.length) {
       const longer = new Float64Array(2 * this.#length);
       longer.set(this.#starts);
       this.#starts = longer;
     }
-    this.#starts[this.#length] = (this.#chunks.length - 1) * 2 ** 32 + writer.at;
+    this.#starts[this.#length] = this.#chunks.length * 2 ** 32 + writer.at;
     this.#length += 1;
     writer.entry(entry);
   }
@@ -51,8 +55,8 @@ export class PackedEntries implements EntrySequence {
   at(index: number): TarEntry | undefined {
     const start = index < this.#length ? this.#starts[index] : undefined;
     if (start === undefined) return undefined;
-    const chunk = this.#chunks[Math.floor(start / 2 ** 32)];
-    return chunk && new Reader(chunk.bytes, start % 2 ** 32, this.#writer.words).entry();
+    const bytes = this.#read(Math.floor(start / 2 ** 32));
+    return new Reader(bytes, start % 2 ** 32, this.#writer.words).entry();
   }
 
   /**
@@ -62,7 +66,7 @@ export class PackedEntries implements EntrySequence {
   forget(from: number): void {
     const needed = Math.floor((this.#starts[from] ?? 0) / 2 ** 32) + 1;
     this.#length = Math.min(this.#length, from);
-    for (const chunk of this.#chunks.splice(needed)) chunk.memory.resize(0);
+    for (const chunk of this.#chunks.splice(needed)) chunk.resize(0);
   }
 
   *[Symbol.iterator](): Generator<TarEntry> {
@@ -71,23 +75,26 @@ export class PackedEntries implements EntrySequence {
       if (entry !== undefined) yield entry;
     }
   }
-}
 
-interface Chunk {
-  readonly memory: ResizableMemory;
-  readonly bytes: Buffer;
+  #read(chunk: number): Buffer {
+    const full = this.#chunks[chunk];
+    if (full === undefined) return this.#writer.memory;
+    if (this.#copy?.chunk !== chunk) this.#copy = { chunk, bytes: Buffer.from(full.slice(0)) };
+    return this.#copy.bytes;
+  }
 }
 
 /** What `ArrayBuffer` can do since ES2024: Node 20 has it, the types that this is compiled with do not. */
 type ResizableMemory = ArrayBuffer & { resize(sizeBytes: number): void };
 
-function createChunk(sizeBytes: number): Chunk {
+function resizableCopy(bytes: Uint8Array): ResizableMemory {
   const Resizable = ArrayBuffer as unknown as new (
     length: number,
     options: { readonly maxByteLength: number },
   ) => ResizableMemory;
-  const memory = new Resizable(sizeBytes, { maxByteLength: sizeBytes });
-  return { memory, bytes: Buffer.from(memory, 0, sizeBytes) };
+  const memory = new Resizable(bytes.length, { maxByteLength: bytes.length });
+  new Uint8Array(memory).set(bytes);
+  return memory;
 }
 
 /** An upper bound of what an entry takes. */
@@ -106,11 +113,6 @@ class Writer {
 
   get room(): number {
     return this.memory.length - this.at;
-  }
-
-  begin(memory: Buffer): void {
-    this.memory = memory;
-    this.at = 0;
   }
 
   entry(entry: TarEntry): void {

@@ -8,6 +8,7 @@ import {
   type Platform,
   parseManifest,
 } from "@soci-ts/oci";
+import type { Store } from "@soci-ts/store";
 import {
   addSociEntries,
   followRewritten,
@@ -35,8 +36,10 @@ import type { PrefetchLists } from "./prefetch-files.ts";
 import { type EncodedSociIndex, encodeSociIndexV2 } from "./soci-index.ts";
 
 /** How to convert an image. */
-export interface ConvertImageOptions extends Omit<CreateIndexOptions, "source" | "platform"> {
+export interface ConvertImageOptions
+  extends Omit<CreateIndexOptions, "source" | "store" | "platform"> {
   readonly source: ImageTree;
+  readonly store: Store;
   readonly target: ImageTarget;
   /** Default: this machine's, or that of the only image. */
   readonly platforms?: WantedPlatforms;

@@ -15,7 +15,7 @@ import {
   type SourceLayer,
 } from "./image-source.ts";
 import type { LayerOutcome } from "./index-layer.ts";
-import { indexLayers } from "./index-layers.ts";
+import { indexLayers, layerThreads } from "./index-layers.ts";
 import { type ReuseOptions, registryZtocs } from "./known-ztoc.ts";
 import { refuseEncrypted } from "./layer-kinds.ts";
 import { makePrefetchLists, type PrefetchLists } from "./prefetch-files.ts";
@@ -36,7 +36,8 @@ export interface LayerProgress {
 /** How to create an index. */
 export interface CreateIndexOptions extends IoOptions {
   readonly source: ImageSource;
-  readonly store: Store;
+  /** It may still be about to be opened: the image is looked at meanwhile. */
+  readonly store: Store | Promise<Store>;
   /** See {@link ImageSource.resolve}. */
   readonly platform?: Platform | undefined;
   /** Default {@link DEFAULT_SPAN_SIZE_BYTES}. */
@@ -87,9 +88,10 @@ export interface CreatedIndex extends PrefetchLists {
  * `unimplemented` for an image with an encrypted layer.
  */
 export async function createIndex(options: CreateIndexOptions): Promise<CreatedIndex> {
-  const { source, store } = options;
+  const { source } = options;
   const image = await source.resolve(options.platform, options);
   const indexed = await indexImage(image, options);
+  const store = await options.store;
   const { platform, layers, ztocs, prefetchLists, filesNotFound } = indexed;
   if (ztocs.length === 0) throw nothingIndexed(source.reference, layers);
 
@@ -128,18 +130,21 @@ export async function indexImage(
   image: ResolvedImage,
   options: CreateIndexOptions,
 ): Promise<IndexedImage> {
-  const spanSizeBytes = options.spanSizeBytes ?? DEFAULT_SPAN_SIZE_BYTES;
+  const {
+    spanSizeBytes = DEFAULT_SPAN_SIZE_BYTES,
+    minLayerSizeBytes = DEFAULT_MIN_LAYER_SIZE_BYTES,
+    force,
+    reuse,
+  } = options;
   refuseEncrypted(image.manifest.layers, options.source.reference);
   const { platform, layers: sourceLayers } = await image.config(options);
-  const { force, reuse } = options;
+  const sizes = { spanSizeBytes, minLayerSizeBytes };
+  await using threads = layerThreads(sourceLayers, { ...options, ...sizes });
+  const store = await options.store;
+  const work = { ...options, ...sizes, store, threads };
   const findElsewhere =
-    force === true || reuse === undefined ? undefined : registryZtocs(reuse, image, options);
-  const outcomes = await indexLayers(sourceLayers, {
-    ...options,
-    spanSizeBytes,
-    minLayerSizeBytes: options.minLayerSizeBytes ?? DEFAULT_MIN_LAYER_SIZE_BYTES,
-    findElsewhere,
-  });
+    force === true || reuse === undefined ? undefined : registryZtocs(reuse, image, work);
+  const outcomes = await indexLayers(sourceLayers, { ...work, findElsewhere });
   const layers = sourceLayers.map((layer) => createdLayer(layer, outcomes.get(layerKey(layer))));
   const ztocs = sourceLayers.flatMap((layer) => {
     const outcome = outcomes.get(layerKey(layer));
@@ -148,7 +153,7 @@ export async function indexImage(
     const builtHere = kind !== "found";
     return [{ digest, sizeBytes, layer: layer.descriptor, spanSizeBytes, builtHere }];
   });
-  const lists = await makePrefetchLists(options.store, ztocs, options.prefetchFiles ?? []);
+  const lists = await makePrefetchLists(store, ztocs, options.prefetchFiles ?? []);
   return { platform, layers, ztocs, ...lists };
 }
 

@@ -20,8 +20,6 @@ export interface IndexLayerOptions extends IoOptions {
   readonly spanSizeBytes: number;
   readonly minLayerSizeBytes: number;
   readonly engine?: BuildLayerIndexOptions["engine"];
-  /** See `ScanTask`. */
-  readonly isSplit: boolean;
   /** Does the work. */
   readonly scan: LayerThreads["scan"];
   /** Read the layer whatever is known of it. */
@@ -126,7 +124,6 @@ async function buildZtoc(
     engine,
     layerDigest: layer.digest,
     diffId,
-    isSplit: options.isSplit,
   };
   try {
     const stream = blob.stream(0, blob.size, { signal, overwrites: true });

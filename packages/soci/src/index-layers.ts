@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { AppError, type Digest } from "@soci-ts/core";
+import type { Store } from "@soci-ts/store";
 import type { CreateIndexOptions } from "./create-index.ts";
 import { layerKey, type SourceLayer } from "./image-source.ts";
 import { type IndexLayerOptions, indexLayer, type LayerOutcome } from "./index-layer.ts";
@@ -13,9 +14,27 @@ const THREADS_FROM_BYTES = 2_097_152;
 
 /** How {@link indexLayers} does it, beside what the caller of `createIndex` said. */
 export interface IndexLayersOptions extends CreateIndexOptions {
+  readonly store: Store;
+  /** Of {@link layerThreads}; they stay the caller's. */
+  readonly threads: LayerThreads;
   readonly spanSizeBytes: number;
   readonly minLayerSizeBytes: number;
   readonly findElsewhere: ZtocFinder | undefined;
+}
+
+/**
+ * Threads for indexing layers, begun to be started where there is enough to do for them: that takes as long as opening a store. The caller
+ * disposes of them.
+ */
+export function layerThreads(
+  layers: readonly SourceLayer[],
+  options: Pick<IndexLayersOptions, "jobs" | "minLayerSizeBytes">,
+): LayerThreads {
+  const jobs = jobsOf(options);
+  const threads = new LayerThreads(jobs);
+  const toIndex = layersToIndex(layers, options);
+  if (isWorthThreads(toIndex)) threads.start(Math.min(jobs, toIndex.length));
+  return threads;
 }
 
 /**
@@ -29,22 +48,17 @@ export async function indexLayers(
 ): Promise<ReadonlyMap<string, LayerOutcome>> {
   const distinct = new Map(layers.map((layer) => [layerKey(layer), layer]));
   const largestFirst = [...distinct.values()].sort((a, b) => b.descriptor.size - a.descriptor.size);
+  const { threads } = options;
   const outcomes = new Map<string, LayerOutcome>();
   const failed = new AbortController();
   const signal = AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]);
-  const jobs = jobsOf(options);
-  await using threads = new LayerThreads(jobs);
-  const toIndex = largestFirst.filter(
-    ({ descriptor }) => descriptor.size >= options.minLayerSizeBytes,
-  );
-  const scan =
-    bytesOf(toIndex) < THREADS_FROM_BYTES
-      ? (await import("./threads/scan-here.ts")).scanHere
-      : threads.scan.bind(threads);
+  const toIndex = layersToIndex(largestFirst, options);
+  const scan = isWorthThreads(toIndex)
+    ? threads.scan.bind(threads)
+    : (await import("./threads/scan-here.ts")).scanHere;
   const force = options.force === true || isAmbiguous(largestFirst);
   const index = async (layer: SourceLayer): Promise<void> => {
-    const isSplit = leavesProcessorsIdle(layer, toIndex, jobs);
-    const one = { ...options, signal, scan, force, isSplit };
+    const one = { ...options, signal, scan, force };
     try {
       outcomes.set(layerKey(layer), await threads.run(() => indexOne(layer, one), { signal }));
     } catch (error) {
@@ -58,8 +72,7 @@ export async function indexLayers(
   return outcomes;
 }
 
-type OneLayerOptions = IndexLayersOptions &
-  Pick<IndexLayerOptions, "signal" | "scan" | "force" | "isSplit">;
+type OneLayerOptions = IndexLayersOptions & Pick<IndexLayerOptions, "signal" | "scan" | "force">;
 
 async function indexOne(
   { descriptor: layer, diffId }: SourceLayer,
@@ -84,23 +97,27 @@ async function indexOne(
 
 function jobsOf({
   jobs = Math.min(availableParallelism(), MAX_DEFAULT_JOBS),
-}: CreateIndexOptions): number {
+}: Pick<CreateIndexOptions, "jobs">): number {
   if (Number.isSafeInteger(jobs) && jobs >= 1) return jobs;
   const state = `${jobs} layers at a time, want a positive integer`;
   throw new AppError("invalid_argument", `Cannot index the image: ${state}`);
 }
 
-function bytesOf(layers: readonly SourceLayer[]): number {
-  return layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+/** Those that are not too small, each once. */
+function layersToIndex(
+  layers: readonly SourceLayer[],
+  { minLayerSizeBytes }: Pick<IndexLayersOptions, "minLayerSizeBytes">,
+): readonly SourceLayer[] {
+  const distinct = new Map(layers.map((layer) => [layerKey(layer), layer]));
+  return [...distinct.values()].filter(({ descriptor }) => descriptor.size >= minLayerSizeBytes);
 }
 
-/** True if others would be done long before this layer is, or there are not enough of them. */
-function leavesProcessorsIdle(
-  { descriptor }: SourceLayer,
-  layers: readonly SourceLayer[],
-  jobs: number,
-): boolean {
-  return 2 * descriptor.size > bytesOf(layers) || 2 * layers.length <= jobs;
+function isWorthThreads(toIndex: readonly SourceLayer[]): boolean {
+  return bytesOf(toIndex) >= THREADS_FROM_BYTES;
+}
+
+function bytesOf(layers: readonly SourceLayer[]): number {
+  return layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
 }
 
 /** True if an image says two things of one blob: then its ztoc is made for each, which checks both. */

@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import { type ByteString, byteStringFromText, type Digest } from "@soci-ts/core";
-import { decodeZtoc, type LayerIndex, type SpanRange } from "@soci-ts/layer-index";
+import type { SpanRange } from "@soci-ts/layer-index";
+import { decodeZtoc, type LayerIndex } from "@soci-ts/layer-index/ztoc";
 import type { Store } from "@soci-ts/store";
 import { MAX_ZTOC_BYTES } from "./limits.ts";
 import { encodePrefetchList } from "./prefetch-list.ts";

@@ -1,21 +1,17 @@
 import { digestHex } from "@soci-ts/core";
 import { type Descriptor, formatPlatform, type Platform } from "@soci-ts/oci";
+import type { ImageTree, LayerOutcome, PrefetchLists, ReuseOptions } from "@soci-ts/soci";
 import {
   type CreatedIndex,
   type CreatedLayer,
   createIndex,
-  type ImageTree,
-  type LayerOutcome,
   type LayerProgress,
-  type PrefetchLists,
-  type ReuseOptions,
-} from "@soci-ts/soci";
+} from "@soci-ts/soci/create";
 import { formatBytes, type Report, renderFacts, renderTable } from "../output.ts";
 import type { Progress, Task } from "../progress.ts";
 import type { Session } from "../wire.ts";
 import { type PlatformOptions, type PlatformReport, reportPlatforms } from "./platform-choice.ts";
 import { notFoundFacts, type PrefetchOptions, readPrefetchFiles } from "./prefetch-files.ts";
-import { pushImageIndex, pushJson, pushText } from "./push.ts";
 import { registryReference } from "./registry-reference.ts";
 
 /** Options of `soci create`. */
@@ -36,8 +32,9 @@ export async function create(
 ): Promise<Report> {
   if (options.push === true) registryReference("push to", name);
   const prefetchFiles = await readPrefetchFiles(options);
-  const store = await session.store();
   const source = await session.source(name);
+  const store = session.store();
+  store.catch(() => {}); // thrown where it is needed
   const reuse = await reuseOptions(session, source, options);
   const work = async (platform: Platform | undefined): Promise<PlatformReport> => {
     const created = await createIndex({
@@ -55,6 +52,7 @@ export async function create(
       signal: session.signal,
     });
     if (options.push !== true) return report(created);
+    const { pushImageIndex, pushJson, pushText } = await import("./push.ts");
     const { digest } = created.indexDescriptor;
     const pushed = await pushImageIndex(session, name, { platform, indexDigest: digest });
     const made = report(created);

@@ -1,6 +1,6 @@
 import { AppError } from "@soci-ts/core";
 import { parseReference, type Reference } from "@soci-ts/oci";
-import { parseArchiveName, parseContainerdName, parseOciLayoutName } from "@soci-ts/soci";
+import { parseArchiveName, parseContainerdName, parseOciLayoutName } from "@soci-ts/soci/sources";
 import type { Config } from "../config.ts";
 import { STDIN } from "../sources.ts";
 

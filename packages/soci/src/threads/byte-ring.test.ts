@@ -36,13 +36,13 @@ describe("ByteRing", () => {
 
   it("ends after the last byte, and is empty again when reset", () => {
     const ring = ByteRing.create(10);
-    ring.write(Uint8Array.of(1, 2));
+    ring.offer(Uint8Array.of(1, 2));
     ring.end();
     assert.deepEqual([...(ring.view(9) ?? [])], [1, 2]);
     ring.release(2);
     assert.equal(ring.view(9), undefined);
     ring.reset();
-    ring.write(Uint8Array.of(3));
+    ring.offer(Uint8Array.of(3));
     assert.deepEqual([...(ring.view(9) ?? [])], [3]);
   });
 });

@@ -1,9 +1,8 @@
 /**
  * The bytes between two threads: one writes, one reads, through memory that both see, so that nothing is allocated on the way and a
- * writer that is too fast has to wait. `write` and `view` block the calling thread and are for worker threads;
- * the main thread uses `offer`.
+ * writer that is too fast has to wait. `view` blocks the calling thread and is for worker threads.
  *
- * Layout of the shared memory: four 32-bit words, then the ring.
+ * Layout of the shared memory: five 32-bit words, then the ring.
  *
  * | word | meaning                                                                                   |
  * |------|-------------------------------------------------------------------------------------------|
@@ -11,12 +10,14 @@
  * | 1    | bytes read so far, likewise                                                               |
  * | 2    | 1 once the writer is done                                                                 |
  * | 3    | counts everything that either side does: what a side waits on                             |
+ * | 4    | how many sides wait: waking nobody costs as much as waking somebody                       |
  */
 const WRITTEN = 0;
 const READ = 1;
 const ENDED = 2;
 const EVENTS = 3;
-const HEADER_BYTES = 16;
+const WAITING = 4;
+const HEADER_BYTES = 20;
 
 /** See the top of this file. Both sides make one over the same memory. */
 export class ByteRing {
@@ -42,26 +43,9 @@ export class ByteRing {
 
   /** Writer: copies as much of `bytes` as there is room for, at once; how much that was. */
   offer(bytes: Uint8Array): number {
-    const room = this.capacityBytes - this.#filled();
-    const count = Math.min(room, bytes.length);
-    if (count === 0) return 0;
-    const written = this.#load(WRITTEN);
-    const at = written % this.capacityBytes;
-    const first = Math.min(count, this.capacityBytes - at);
-    this.#bytes.set(bytes.subarray(0, first), at);
-    this.#bytes.set(bytes.subarray(first, count), 0);
-    this.#advance(WRITTEN, count);
+    const count = this.#put(bytes);
+    if (count > 0) this.#wake();
     return count;
-  }
-
-  /** Writer: copies all of `bytes`; blocks while there is no room. */
-  write(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length; ) {
-      const events = this.#load(EVENTS);
-      const count = this.offer(bytes.subarray(at));
-      at += count;
-      if (count === 0) Atomics.wait(this.#words, EVENTS, events);
-    }
   }
 
   /** Writer: nothing more will come. */
@@ -85,18 +69,31 @@ export class ByteRing {
         return this.#bytes.subarray(at, at + length);
       }
       if (hasEnded) return undefined;
-      Atomics.wait(this.#words, EVENTS, events);
+      this.#wait(events);
     }
   }
 
   /** Reader: lets the writer have the room of the next `count` bytes. */
   release(count: number): void {
     this.#advance(READ, count);
+    this.#wake();
   }
 
   /** Makes it empty again, when neither side is at work. */
   reset(): void {
     for (const word of [WRITTEN, READ, ENDED]) Atomics.store(this.#words, word, 0);
+  }
+
+  #put(bytes: Uint8Array): number {
+    const room = this.capacityBytes - this.#filled();
+    const count = Math.min(room, bytes.length);
+    if (count === 0) return 0;
+    const at = this.#load(WRITTEN) % this.capacityBytes;
+    const first = Math.min(count, this.capacityBytes - at);
+    this.#bytes.set(bytes.subarray(0, first), at);
+    this.#bytes.set(bytes.subarray(first, count), 0);
+    this.#advance(WRITTEN, count);
+    return count;
   }
 
   #filled(): number {
@@ -110,11 +107,17 @@ export class ByteRing {
 
   #advance(word: number, count: number): void {
     Atomics.store(this.#words, word, (this.#load(word) + count) % (2 * this.capacityBytes));
-    this.#wake();
+  }
+
+  /** Until something has happened since `events` were counted. */
+  #wait(events: number): void {
+    Atomics.add(this.#words, WAITING, 1);
+    Atomics.wait(this.#words, EVENTS, events);
+    Atomics.sub(this.#words, WAITING, 1);
   }
 
   #wake(): void {
     Atomics.add(this.#words, EVENTS, 1);
-    Atomics.notify(this.#words, EVENTS);
+    if (this.#load(WAITING) > 0) Atomics.notify(this.#words, EVENTS);
   }
 }

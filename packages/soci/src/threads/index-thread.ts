@@ -1,19 +1,14 @@
-// The thread that inflates a layer and makes its ztoc; another one may hash for it. Layers come one after the other.
-import { once } from "node:events";
+// The thread that inflates and hashes a layer and makes its ztoc. Layers come one after the other.
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { AppError, type ErrorCode, type ErrorDetails } from "@soci-ts/core";
-import { DirectHasher, type LayerDigests } from "@soci-ts/layer-index/build";
 import { ByteRing } from "./byte-ring.ts";
-import { RingHasher } from "./hash-frames.ts";
+import { collectGarbage } from "./collect-garbage.ts";
 import { type ScannedLayer, type ScanTask, scanLayer } from "./scan-layer.ts";
 
 /** What it is given. */
 export interface IndexThreadData {
   /** The ring that a blob's bytes come through. */
   readonly blob: SharedArrayBuffer;
-  /** The ring to the thread that hashes, and where that answers. */
-  readonly frames: SharedArrayBuffer;
-  readonly digests: MessagePort;
 }
 
 /** What it says: how far it is, now and then; what it made; or why it could not. */
@@ -28,33 +23,24 @@ export type IndexThreadMessage =
     };
 
 const port = parentPort as MessagePort;
-const { blob, frames, digests } = workerData as IndexThreadData;
-const input = new ByteRing(blob);
-const hashing = new ByteRing(frames);
+const input = new ByteRing((workerData as IndexThreadData).blob);
 // A writer waits for room when the ring is full: by then there was progress to tell of at least twice.
 const progressBytes = input.capacityBytes / 4;
 /** Pieces that are taken from the ring: the next ones come in while one is worked on. */
 const pieceBytes = input.capacityBytes / 8;
 
-port.on("message", (task: ScanTask) => void handle(task));
+// Collected after each layer: its windows.
+port.on("message", (task: ScanTask) => void handle(task).then(() => collectGarbage("all")));
 
 async function handle(task: ScanTask): Promise<void> {
   try {
-    const layer = await scanLayer(task, pieces(), {
-      createHasher: (options) =>
-        task.isSplit ? new RingHasher(hashing, options, nextDigests) : new DirectHasher(options),
-    });
+    const layer = await scanLayer(task, pieces(), {});
     const { buffer } = layer.ztoc;
     say({ kind: "scanned", layer }, buffer instanceof ArrayBuffer ? [buffer] : []);
   } catch (error) {
     const { code, message, details } = AppError.from(error);
     say({ kind: "failed", code, message, details });
   }
-}
-
-async function nextDigests(): Promise<LayerDigests> {
-  const [answer] = (await once(digests, "message")) as [LayerDigests];
-  return answer;
 }
 
 async function* pieces(): AsyncGenerator<Uint8Array> {

@@ -1,17 +1,16 @@
-import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { Worker } from "node:worker_threads";
 import { AppError, type IoOptions, Semaphore } from "@soci-ts/core";
 import { ByteRing } from "./byte-ring.ts";
-import type { HashThreadData } from "./hash-thread.ts";
+import { collectGarbage } from "./collect-garbage.ts";
 import type { IndexThreadData, IndexThreadMessage } from "./index-thread.ts";
 import type { ScannedLayer, ScanTask } from "./scan-layer.ts";
 
 /** Between the main thread and the one that inflates: what a registry sends while that is busy with one piece. */
-const BLOB_RING_BYTES = 1_048_576;
-/** Between the one that inflates and the one that hashes: a few of the pieces that inflating gives. */
-const FRAME_RING_BYTES = 1_048_576;
+const BLOB_RING_BYTES = 2_097_152;
+/** Pieces of a stream that were copied are garbage, collected after so many bytes; ztocs are when they have been stored. */
+const COLLECT_BYTES = 2_097_152;
 /** Their garbage is small and short-lived; with the default they would let tens of megabytes of it pile up. */
-const INDEX_YOUNG_GENERATION_MIB = 2;
-const HASH_YOUNG_GENERATION_MIB = 1;
+const YOUNG_GENERATION_MIB = 2;
 
 /** What to do with the bytes of one layer. */
 export interface ThreadScanOptions extends IoOptions {
@@ -22,18 +21,27 @@ export interface ThreadScanOptions extends IoOptions {
 }
 
 /**
- * Threads that make ztocs: one for each layer that is worked on at a time, and one more that hashes for it where the layer is to be split. The
- * calling thread only copies what comes in into their memory. Threads start when they are needed and serve one layer after
- * the other; closing ends them at once, whatever they do.
+ * Threads that make ztocs: one for each layer that is worked on at a time. The calling thread only copies what comes in into their memory. Threads
+ * start when they are needed and serve one layer after the other; closing ends them at once, whatever they do.
  */
 export class LayerThreads implements AsyncDisposable {
+  /** Most layers at a time. */
+  readonly jobs: number;
   readonly #permits: Semaphore;
-  readonly #idle: ThreadPair[] = [];
-  readonly #all = new Set<ThreadPair>();
+  readonly #idle: LayerThread[] = [];
+  readonly #all = new Set<LayerThread>();
+  /** Of ztocs that were made since garbage was collected. */
+  #ztocBytes = 0;
 
   /** @param jobs - most layers at a time. */
   constructor(jobs: number) {
+    this.jobs = jobs;
     this.#permits = new Semaphore(jobs);
+  }
+
+  /** Begins to start threads for so many layers, which will soon be there. */
+  start(count: number): void {
+    while (this.#all.size < count) this.#idle.push(this.#newThread());
   }
 
   /** Runs `work` when there are threads for one more layer. */
@@ -50,26 +58,36 @@ export class LayerThreads implements AsyncDisposable {
     stream: AsyncIterable<Uint8Array>,
     options: ThreadScanOptions,
   ): Promise<ScannedLayer> {
-    const pair = this.#idle.pop() ?? new ThreadPair();
-    this.#all.add(pair);
+    const thread = this.#idle.pop() ?? this.#newThread();
+    if (this.#ztocBytes >= COLLECT_BYTES) {
+      collectGarbage("all");
+      this.#ztocBytes = 0;
+    }
     try {
-      const layer = await pair.scan(task, stream, options);
-      if (pair.isIdle) this.#idle.push(pair);
+      const layer = await thread.scan(task, stream, options);
+      this.#ztocBytes += layer.ztoc.length;
+      if (thread.isIdle) this.#idle.push(thread);
       return layer;
     } catch (error) {
-      if (pair.isIdle) this.#idle.push(pair);
-      else await this.#end(pair);
+      if (thread.isIdle) this.#idle.push(thread);
+      else await this.#end(thread);
       throw error;
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#all].map((pair) => this.#end(pair)));
+    await Promise.all([...this.#all].map((thread) => this.#end(thread)));
   }
 
-  async #end(pair: ThreadPair): Promise<void> {
-    this.#all.delete(pair);
-    await pair.end();
+  #newThread(): LayerThread {
+    const thread = new LayerThread();
+    this.#all.add(thread);
+    return thread;
+  }
+
+  async #end(thread: LayerThread): Promise<void> {
+    this.#all.delete(thread);
+    await thread.end();
   }
 }
 
@@ -80,12 +98,9 @@ interface Scan {
   readonly onBytes: ThreadScanOptions["onBytes"];
 }
 
-class ThreadPair {
+class LayerThread {
   readonly #blob = ByteRing.create(BLOB_RING_BYTES);
-  readonly #index: Worker;
-  /** Started with the first layer that is split. */
-  #hash: Worker | undefined;
-  readonly #hashData: HashThreadData;
+  readonly #worker: Worker;
   #current: Scan | undefined;
   /** Resolves the wait for room in the ring. */
   #moved: (() => void) | undefined;
@@ -93,13 +108,17 @@ class ThreadPair {
   isIdle = true;
 
   constructor() {
-    const frames = ByteRing.create(FRAME_RING_BYTES).memory;
-    const { port1, port2 } = new MessageChannel();
-    this.#hashData = { frames, answers: port2 };
-    const data: IndexThreadData = { blob: this.#blob.memory, frames, digests: port1 };
-    this.#index = startThread("index-thread", INDEX_YOUNG_GENERATION_MIB, data, port1);
-    this.#index.on("message", (message: IndexThreadMessage) => this.#hear(message));
-    this.#watch(this.#index);
+    const workerData: IndexThreadData = { blob: this.#blob.memory };
+    const name = "index-thread";
+    this.#worker = new Worker(new URL(`./${name}.js`, import.meta.url), {
+      ...{ name, workerData },
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
+    });
+    this.#worker.on("message", (message: IndexThreadMessage) => this.#hear(message));
+    this.#worker.on("error", (error) => this.#lost(error.message));
+    this.#worker.on("exit", () => this.#lost("its thread ended"));
+    // Only a layer that is worked on keeps the process alive.
+    this.#worker.unref();
   }
 
   async scan(
@@ -111,25 +130,20 @@ class ThreadPair {
     signal?.throwIfAborted();
     this.isIdle = false;
     this.#blob.reset();
-    if (task.isSplit && this.#hash === undefined) {
-      const { answers } = this.#hashData;
-      this.#hash = startThread("hash-thread", HASH_YOUNG_GENERATION_MIB, this.#hashData, answers);
-      this.#watch(this.#hash);
-    }
-    this.#index.ref();
+    this.#worker.ref();
     let onAbort: (() => void) | undefined;
     const answer = new Promise<ScannedLayer>((resolve, reject) => {
       this.#current = { resolve, reject, onBytes };
       onAbort = () => reject(signal?.reason);
       signal?.addEventListener("abort", onAbort, { once: true });
-      this.#index.postMessage(task);
+      this.#worker.postMessage(task);
     });
     try {
       const [layer] = await Promise.all([answer, this.#feed(stream, options)]);
       return layer;
     } finally {
       if (onAbort !== undefined) signal?.removeEventListener("abort", onAbort);
-      this.#index.unref();
+      this.#worker.unref();
       this.#current = undefined;
       this.#moved?.();
     }
@@ -138,21 +152,14 @@ class ThreadPair {
   async end(): Promise<void> {
     this.isIdle = false;
     this.#lost("its thread was ended");
-    await Promise.all([this.#index.terminate(), this.#hash?.terminate()]);
-    this.#hashData.answers.close();
-  }
-
-  #watch(thread: Worker): void {
-    thread.on("error", (error) => this.#lost(error.message));
-    thread.on("exit", () => this.#lost("its thread ended"));
-    // Only a layer that is worked on keeps the process alive.
-    thread.unref();
+    await this.#worker.terminate();
   }
 
   /** Copies the stream into the ring, waiting where that is full; stops when the layer is done with. */
   async #feed(stream: AsyncIterable<Uint8Array>, options: ThreadScanOptions): Promise<void> {
     const scan = this.#current;
     const isOver = (): boolean => this.#current !== scan;
+    let copiedBytes = 0;
     try {
       for await (const bytes of stream) {
         for (let at = 0; at < bytes.length; ) {
@@ -161,6 +168,10 @@ class ThreadPair {
           at += count;
           if (count === 0) await this.#movement();
         }
+        copiedBytes += bytes.length;
+        if (copiedBytes < COLLECT_BYTES) continue;
+        collectGarbage("young");
+        copiedBytes = 0;
       }
     } catch (error) {
       if (!isOver()) options.onInputFailure?.();
@@ -200,18 +211,4 @@ class ThreadPair {
     this.#moved?.();
     current?.reject(new AppError("internal", `Cannot index the layer: ${state}`));
   }
-}
-
-function startThread(
-  name: string,
-  maxYoungGenerationSizeMb: number,
-  workerData: IndexThreadData | HashThreadData,
-  port: MessagePort,
-): Worker {
-  return new Worker(new URL(`./${name}.js`, import.meta.url), {
-    name,
-    workerData,
-    transferList: [port],
-    resourceLimits: { maxYoungGenerationSizeMb },
-  });
 }

@@ -1,13 +1,9 @@
-import { DirectHasher } from "@soci-ts/layer-index/build";
 import type { LayerThreads } from "./layer-threads.ts";
 import { scanLayer } from "./scan-layer.ts";
 
 /** Makes the ztoc of a layer on the calling thread: for what is done before threads would have started. */
 export const scanHere: LayerThreads["scan"] = (task, stream, options) =>
-  scanLayer(task, watched(stream, options.onInputFailure), {
-    ...options,
-    createHasher: (hashOptions) => new DirectHasher(hashOptions),
-  });
+  scanLayer(task, watched(stream, options.onInputFailure), options);
 
 async function* watched(
   stream: AsyncIterable<Uint8Array>,

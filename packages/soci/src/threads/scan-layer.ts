@@ -9,8 +9,6 @@ import {
   type BuildLayerIndexOptions,
   buildLayerIndex,
   encodeZtoc,
-  type LayerHasher,
-  type LayerHashOptions,
   PackedEntries,
 } from "@soci-ts/layer-index/build";
 
@@ -22,8 +20,6 @@ export interface ScanTask {
   /** What the blob's digest has to be, and that of its content. */
   readonly layerDigest: Digest;
   readonly diffId: Digest;
-  /** Hash it in another thread than the one that inflates, which is started for that: where a processor would be idle else. */
-  readonly isSplit: boolean;
 }
 
 /** A ztoc's bytes and their digest. */
@@ -34,7 +30,6 @@ export interface ScannedLayer {
 
 /** What a scan needs of the thread that it runs on. */
 export interface ScanOptions extends IoOptions {
-  readonly createHasher: (options: LayerHashOptions) => LayerHasher;
   readonly onBytes?: ((compressedBytes: number) => void) | undefined;
 }
 
@@ -56,10 +51,10 @@ export async function scanLayer(
     signal: options.signal,
     onProgress: options.onBytes,
     onEntry: (entry) => entries.push(entry),
-    hasher: options.createHasher({
+    hash: {
       blobAlgorithm: digestAlgorithm(layerDigest),
       contentAlgorithm: digestAlgorithm(diffId),
-    }),
+    },
   });
   verify("the blob", layerDigest, built.layerDigest);
   verify("the uncompressed content (diffID)", diffId, built.diffId);
