@@ -21,13 +21,13 @@ const OWN_VARIABLES = {
   MAINPID: undefined,
 };
 
-/** How to start one of the daemon's processes: this program again, with the same configuration. */
+/** How to start one of the daemon's processes: this program again, with the same configuration, by a Node with the same options. */
 export function processCommand(config: Config, role: Role): ServerCommand {
   const { root, address, logLevel, configFile, environment } = config;
   const options = ["--root", root, "--address", address, "--log-level", logLevel];
   if (configFile !== undefined) options.push("--config", configFile);
   return {
-    argv: [process.execPath, PROGRAM, ...options, role],
+    argv: [process.execPath, ...process.execArgv, PROGRAM, ...options, role],
     environment: { ...environment, ...OWN_VARIABLES },
   };
 }
