@@ -136,6 +136,14 @@ describe("CacheEviction", () => {
     assert.deepEqual(again, { layers: 0, chunks: 0, sizeBytes: 0 });
   });
 
+  it("keeps what was read shortly before its layer was opened, as by a server that a kill ended", async () => {
+    const ground = new Ground();
+    const spans = [Number.POSITIVE_INFINITY, 40_000, Number.POSITIVE_INFINITY];
+    ground.open.push(ground.cache("recent", 1000, spans), ground.cache("old", 50_000, spans));
+    await evictionOf(ground, 0).eviction.evictNow({ all: true });
+    assert.deepEqual(ground.gone, ["old.0", "old.2", "recent.1", "old.1"]);
+  });
+
   it("stops as soon as it is nine tenths down", async () => {
     const ground = mixedGround();
     const { eviction } = evictionOf(ground, 30 * MB);

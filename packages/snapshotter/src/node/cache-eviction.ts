@@ -277,7 +277,7 @@ class EvictionRun {
   }
 }
 
-/** Spans that were not read lately, oldest first. Of one that was not read since the layer was opened, the layer's own time counts. */
+/** Spans that were not read lately, oldest first. Of one that was not read since the layer was opened, the layer's time before that counts. */
 function oldSpans(
   cache: SlotCache,
   layerUsedAtMs: number,
@@ -285,11 +285,8 @@ function oldSpans(
 ): SpanQueue["spans"] {
   return cache
     .cachedSpans()
+    .map(({ span, usedAtMs }) => ({ span, usedAtMs: usedAtMs || layerUsedAtMs }))
     .filter(({ usedAtMs }) => usedAtMs < olderThanMs)
-    .map(({ span, usedAtMs }) => ({
-      span,
-      usedAtMs: usedAtMs || Math.min(layerUsedAtMs, olderThanMs),
-    }))
     .sort((a, b) => a.usedAtMs - b.usedAtMs);
 }
 

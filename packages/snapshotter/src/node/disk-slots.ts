@@ -53,7 +53,7 @@ export interface PresentBytesReader {
 /** The cache of an open layer. */
 export interface OpenCache {
   readonly cache: SlotCache;
-  /** When the layer was last read, in ms since the epoch; 0: never. */
+  /** When the layer was last read before it was opened, in ms since the epoch; 0: never. Of what was read since, the spans know. */
   readonly usedAtMs: number;
 }
 
@@ -152,7 +152,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
 
   /** Caches of open layers that can be given up piece by piece. */
   openCaches(): readonly OpenCache[] {
-    return [...this.#open.values()].flatMap(({ source: { cache }, readAtMs: usedAtMs }) =>
+    return [...this.#open.values()].flatMap(({ source: { cache }, before: { usedAtMs } }) =>
       cache === undefined ? [] : [{ cache, usedAtMs }],
     );
   }
@@ -162,7 +162,7 @@ export class DiskSlots implements LayerSlots, AsyncDisposable {
     await this.get(slot);
     const open = this.#open.get(slot);
     const cache = open?.source.cache;
-    return open && cache && { cache, usedAtMs: open.readAtMs };
+    return open && cache && { cache, usedAtMs: open.before.usedAtMs };
   }
 
   /**
