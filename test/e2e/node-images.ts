@@ -66,8 +66,10 @@ export async function imageLayout(image: NodeImage): Promise<BuiltImage> {
     try {
       const built = await buildDebianImage(work, { ...image.recipe, cache: join(CACHE, "debian") });
       await writeFile(join(work, "built.json"), JSON.stringify(built));
-      await rm(target, { recursive: true, force: true });
       await rename(work, target);
+    } catch (error) {
+      // Another test may have built it meanwhile, and reads it.
+      if (!existsSync(join(target, "built.json"))) throw error;
     } finally {
       await rm(work, { recursive: true, force: true });
     }
