@@ -3,13 +3,14 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { AppError, type ByteSource, DisposeStack, type Logger, silentLogger } from "@soci-ts/core";
 import { deviceChannel, FuseSession } from "@soci-ts/fuse";
+import { Speculator } from "@soci-ts/lazy-layer";
 import { fixedSlots, LayerFileSystem, type LayerSlot } from "./layer-file-system.ts";
 import { readSealedImage } from "./metadata-images.ts";
 import { readMountRecord } from "./mount-directories.ts";
 import type { JsonValue, MountRecord } from "./mount-record.ts";
 import { writeMountStats } from "./mount-stats.ts";
 import { type BlobOpener, openSlotData, type SlotSource } from "./open-slot.ts";
-import { MountDemand, prefetchMount } from "./prefetch-mount.ts";
+import { countedReads, prefetchMount } from "./prefetch-mount.ts";
 import { COMMIT_WORD, SERVER_FDS, type ServerMessage } from "./server-process.ts";
 import { SpentPages } from "./spent-pages.ts";
 
@@ -63,8 +64,8 @@ async function serve(
   const sources = await openSlots(record, { ...options, blobs, logger }, stack);
   const complete = sources.every((source) => source.isComplete());
   const spent = new SpentPages({ forget: (range) => session.forgetPages(range), logger });
-  const demand = new MountDemand();
-  const read = sources.map((source) => demand.counted(source));
+  const demand = new Speculator();
+  const read = sources.map((source) => countedReads(source, demand));
   const slots = fixedSlots(await slotsOf(record, options.directory, read));
   const ended = new AbortController();
   const prefetch = { ...options, sources, demand, signal: ended.signal, logger };

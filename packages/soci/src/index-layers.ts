@@ -5,6 +5,7 @@ import type { CreateIndexOptions } from "./create-index.ts";
 import { layerKey, type SourceLayer } from "./image-source.ts";
 import { type IndexLayerOptions, indexLayer, type LayerOutcome } from "./index-layer.ts";
 import type { ZtocFinder } from "./known-ztoc.ts";
+import { kindSkipReason } from "./layer-kinds.ts";
 import { LayerThreads } from "./threads/layer-threads.ts";
 
 /** More layers at a time cost memory and, the link and the disk being what they are, gain nothing. */
@@ -32,7 +33,7 @@ export function layerThreads(
 ): LayerThreads {
   const jobs = jobsOf(options);
   const threads = new LayerThreads(jobs);
-  const toIndex = layersToIndex(layers, options);
+  const toIndex = layersToIndex(distinctLayers(layers), options);
   if (isWorthThreads(toIndex)) threads.start(Math.min(jobs, toIndex.length));
   return threads;
 }
@@ -46,14 +47,12 @@ export async function indexLayers(
   layers: readonly SourceLayer[],
   options: IndexLayersOptions,
 ): Promise<ReadonlyMap<string, LayerOutcome>> {
-  const distinct = new Map(layers.map((layer) => [layerKey(layer), layer]));
-  const largestFirst = [...distinct.values()].sort((a, b) => b.descriptor.size - a.descriptor.size);
+  const largestFirst = distinctLayers(layers).sort((a, b) => b.descriptor.size - a.descriptor.size);
   const { threads } = options;
   const outcomes = new Map<string, LayerOutcome>();
   const failed = new AbortController();
   const signal = AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]);
-  const toIndex = layersToIndex(largestFirst, options);
-  const scan = isWorthThreads(toIndex)
+  const scan = isWorthThreads(layersToIndex(largestFirst, options))
     ? threads.scan.bind(threads)
     : (await import("./threads/scan-here.ts")).scanHere;
   const force = options.force === true || isAmbiguous(largestFirst);
@@ -103,13 +102,19 @@ function jobsOf({
   throw new AppError("invalid_argument", `Cannot index the image: ${state}`);
 }
 
-/** Those that are not too small, each once. */
+function distinctLayers(layers: readonly SourceLayer[]): SourceLayer[] {
+  return [...new Map(layers.map((layer) => [layerKey(layer), layer])).values()];
+}
+
+/** Those that are neither too small nor of a kind that gets no ztoc. */
 function layersToIndex(
   layers: readonly SourceLayer[],
   { minLayerSizeBytes }: Pick<IndexLayersOptions, "minLayerSizeBytes">,
 ): readonly SourceLayer[] {
-  const distinct = new Map(layers.map((layer) => [layerKey(layer), layer]));
-  return [...distinct.values()].filter(({ descriptor }) => descriptor.size >= minLayerSizeBytes);
+  return layers.filter(
+    ({ descriptor }) =>
+      descriptor.size >= minLayerSizeBytes && kindSkipReason(descriptor) === undefined,
+  );
 }
 
 function isWorthThreads(toIndex: readonly SourceLayer[]): boolean {

@@ -20,7 +20,7 @@ import {
   type SourceLayer,
 } from "./image-source.ts";
 import type { SociIndex, ZtocEntry } from "./soci-index.ts";
-import { type VerifyPrefetchOptions, verifyPrefetchLists } from "./verify-prefetch.ts";
+import { type VerifyPrefetchOptions, verifyPrefetchList } from "./verify-prefetch.ts";
 import { wrapped } from "./wrapped.ts";
 
 /** Which index, and of which image. */
@@ -167,8 +167,9 @@ async function verifyEntry(
   const difference = isWithout ? findXattrs(bytes) : undefined;
   if (difference !== undefined) return { ...verdict, difference };
   const { spanCount } = verdict.stated;
-  const lists = index.prefetchLists.filter((list) => list.layerDigest === layer.descriptor.digest);
-  return { ...verdict, difference: await verifyPrefetchLists(lists, { ...options, spanCount }) };
+  const list = index.prefetchLists.find((one) => one.layerDigest === layer.descriptor.digest);
+  const how = { ...options, spanCount };
+  return { ...verdict, difference: list && (await verifyPrefetchList(list, how)) };
 }
 
 /** The ztoc; or, as a difference, that there is none with that digest. */

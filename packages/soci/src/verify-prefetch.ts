@@ -2,7 +2,7 @@ import { AppError } from "@soci-ts/core";
 import type { IndexDifference, SpanRange } from "@soci-ts/layer-index";
 import type { PrefetchListEntry } from "./soci-index.ts";
 
-/** What prefetch lists are held against. */
+/** What a prefetch list is held against. */
 export interface VerifyPrefetchOptions {
   /** Reads a list and checks its digest and form. */
   readonly readPrefetchList: (entry: PrefetchListEntry) => Promise<readonly SpanRange[]>;
@@ -11,21 +11,10 @@ export interface VerifyPrefetchOptions {
 }
 
 /**
- * Whether a layer's prefetch lists can be read and name spans that the layer has. Which of them are worth fetching early is their maker's
- * opinion. @returns the first difference.
+ * Whether a layer's prefetch list can be read and names spans that the layer has. Which of them are worth fetching early is its maker's
+ * opinion. @returns the difference.
  */
-export async function verifyPrefetchLists(
-  lists: readonly PrefetchListEntry[],
-  options: VerifyPrefetchOptions,
-): Promise<IndexDifference | undefined> {
-  for (const entry of lists) {
-    const difference = await verifyOne(entry, options);
-    if (difference !== undefined) return difference;
-  }
-  return undefined;
-}
-
-async function verifyOne(
+export async function verifyPrefetchList(
   entry: PrefetchListEntry,
   { readPrefetchList, spanCount }: VerifyPrefetchOptions,
 ): Promise<IndexDifference | undefined> {

@@ -4,7 +4,7 @@ import { type ByteString, displayByteString } from "@soci-ts/core";
 export interface IndexDifference {
   /**
    * What differs: `index` the index manifest, `ztoc` the ztoc as a whole, `span` a span with its checkpoint, `entry` a file; `blob` and `content`:
-   * the layer itself, compressed and not, is not what manifest and config name.
+   * the layer itself, compressed and not, is not what manifest and config name; `prefetch` a list of spans to fetch early.
    */
   readonly part: "index" | "ztoc" | "span" | "entry" | "blob" | "content" | "prefetch";
   /** Number of the span or entry, from 0. */

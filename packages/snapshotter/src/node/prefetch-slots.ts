@@ -1,5 +1,5 @@
-import { AppError, type Logger, Semaphore } from "@soci-ts/core";
-import { readPrefetchFile, removePrefetchFile } from "../prefetch-file.ts";
+import { AppError, Semaphore } from "@soci-ts/core";
+import { readPrefetchFile } from "../prefetch-file.ts";
 import { type PrefetchSpansOptions, prefetchSpans } from "../prefetch-spans.ts";
 import type { DiskSlots } from "./disk-slots.ts";
 import type { NodePaths } from "./node-paths.ts";
@@ -10,7 +10,6 @@ import { slotDirectory } from "./slot-files.ts";
 export interface SlotPrefetcherOptions extends Omit<PrefetchSpansOptions, "demand"> {
   readonly paths: Pick<NodePaths, "slots">;
   readonly slots: Pick<DiskSlots, "use" | "quietMs">;
-  readonly logger: Logger;
 }
 
 /**
@@ -41,15 +40,11 @@ export class SlotPrefetcher {
   }
 
   async #prefetch(slot: number): Promise<void> {
-    const { paths, slots, logger } = this.#options;
+    const { paths, slots } = this.#options;
     const path = prefetchPath(slotDirectory(paths.slots, slot));
     const ranges = await readPrefetchFile(path);
     if (ranges === undefined) return;
     await using layer = await slots.use(slot);
-    const options = { ...this.#options, demand: slots };
-    const { fetchedBytes, isCut } = await prefetchSpans(layer, ranges, options);
-    await removePrefetchFile(path);
-    if (isCut) logger.warn("prefetch list names too much", { slot, fetchedBytes });
-    else logger.info("layer prefetched", { slot, fetchedBytes });
+    await prefetchSpans(layer, { slot, path, ranges }, { ...this.#options, demand: slots });
   }
 }

@@ -9,8 +9,8 @@
  * | 0    | bytes written so far, modulo twice the capacity (so that full and empty differ)             |
  * | 1    | bytes read so far, likewise                                                               |
  * | 2    | 1 once the writer is done                                                                 |
- * | 3    | counts everything that either side does: what a side waits on                             |
- * | 4    | how many sides wait: waking nobody costs as much as waking somebody                       |
+ * | 3    | counts what the writer does: what the reader waits on                                     |
+ * | 4    | 1 while the reader waits: waking nobody costs as much as waking it                        |
  */
 const WRITTEN = 0;
 const READ = 1;
@@ -76,7 +76,6 @@ export class ByteRing {
   /** Reader: lets the writer have the room of the next `count` bytes. */
   release(count: number): void {
     this.#advance(READ, count);
-    this.#wake();
   }
 
   /** Makes it empty again, when neither side is at work. */
@@ -109,15 +108,15 @@ export class ByteRing {
     Atomics.store(this.#words, word, (this.#load(word) + count) % (2 * this.capacityBytes));
   }
 
-  /** Until something has happened since `events` were counted. */
+  /** Until the writer has done something since `events` were counted. */
   #wait(events: number): void {
-    Atomics.add(this.#words, WAITING, 1);
+    Atomics.store(this.#words, WAITING, 1);
     Atomics.wait(this.#words, EVENTS, events);
-    Atomics.sub(this.#words, WAITING, 1);
+    Atomics.store(this.#words, WAITING, 0);
   }
 
   #wake(): void {
     Atomics.add(this.#words, EVENTS, 1);
-    if (this.#load(WAITING) > 0) Atomics.notify(this.#words, EVENTS);
+    if (this.#load(WAITING) === 1) Atomics.notify(this.#words, EVENTS);
   }
 }

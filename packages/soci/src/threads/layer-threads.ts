@@ -25,8 +25,6 @@ export interface ThreadScanOptions extends IoOptions {
  * start when they are needed and serve one layer after the other; closing ends them at once, whatever they do.
  */
 export class LayerThreads implements AsyncDisposable {
-  /** Most layers at a time. */
-  readonly jobs: number;
   readonly #permits: Semaphore;
   readonly #idle: LayerThread[] = [];
   readonly #all = new Set<LayerThread>();
@@ -35,7 +33,6 @@ export class LayerThreads implements AsyncDisposable {
 
   /** @param jobs - most layers at a time. */
   constructor(jobs: number) {
-    this.jobs = jobs;
     this.#permits = new Semaphore(jobs);
   }
 
@@ -109,9 +106,9 @@ class LayerThread {
 
   constructor() {
     const workerData: IndexThreadData = { blob: this.#blob.memory };
-    const name = "index-thread";
-    this.#worker = new Worker(new URL(`./${name}.js`, import.meta.url), {
-      ...{ name, workerData },
+    this.#worker = new Worker(new URL("./index-thread.js", import.meta.url), {
+      name: "index-thread",
+      workerData,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
     });
     this.#worker.on("message", (message: IndexThreadMessage) => this.#hear(message));
