@@ -46,6 +46,7 @@ export async function sendFile(
   } finally {
     if (!response.writableEnded) response.destroy();
     await closeDescriptor(descriptor);
+    body.release?.();
   }
 }
 
