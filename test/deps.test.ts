@@ -25,7 +25,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // L3
   "packages/soci": ["core", "oci", "gzip", "tar", "layer-index", "registry-client", "store"],
   "packages/lazy-layer": ["core", "oci", "gzip", "tar", "linux", "layer-index", "registry-client"],
-  "packages/registry-server": ["core", "oci", "sqlite"],
+  "packages/registry-server": ["core", "oci", "sqlite", "registry-client"],
   // stubs
   "packages/containerd-api": ["core"],
   // L4

@@ -4,3 +4,6 @@ export {
   type RegistryServer,
   type RegistryServerOptions,
 } from "./registry-server.ts";
+export { type Companion, openCompanion } from "./upstream/companion.ts";
+export type { RequestHandler } from "./upstream/local.ts";
+export type { CompanionOptions, UpstreamOptions } from "./upstream/options.ts";

@@ -8,7 +8,7 @@ import {
   MEDIA_TYPE_OCI_LAYER_GZIP,
   MEDIA_TYPE_OCI_MANIFEST,
 } from "@soci-ts/oci";
-import type { RegistryServer } from "../registry-server.ts";
+import type { RequestHandler } from "../upstream/local.ts";
 
 /** An answer, read to its end. */
 export interface Answer {
@@ -25,7 +25,7 @@ export interface Ask {
 
 /** Sends a request and reads the answer as a client would. */
 export async function ask(
-  server: RegistryServer,
+  server: RequestHandler,
   method: string,
   url: string,
   { headers = {}, body }: Ask = {},
@@ -44,6 +44,16 @@ export async function ask(
     bytes = Buffer.alloc(end - start);
     readSync(descriptor, bytes, 0, bytes.length, start);
     closeSync(descriptor);
+    response.body.release?.();
+  }
+  if (response.body?.kind === "stream") {
+    const found: Uint8Array[] = [];
+    try {
+      for await (const piece of response.body.pieces) found.push(piece);
+    } finally {
+      response.body.cancel();
+    }
+    bytes = Buffer.concat(found);
   }
   return { status: response.status, headers: response.headers, bytes };
 }
@@ -85,7 +95,7 @@ export async function filesIn(folder: string): Promise<string[]> {
 
 /** Stores a blob with a single POST; returns its digest. */
 export async function putBlob(
-  server: RegistryServer,
+  server: RequestHandler,
   repository: string,
   bytes: Uint8Array,
 ): Promise<string> {
@@ -112,7 +122,7 @@ export function manifestOf(layers: readonly string[], more: object = {}): Buffer
 
 /** Stores the config and a manifest under a tag or its digest; returns the digest. */
 export async function putManifest(
-  server: RegistryServer,
+  server: RequestHandler,
   repository: string,
   bytes: Uint8Array,
   tag?: string,

@@ -1,0 +1,89 @@
+import { AppError, type Logger, type Metrics } from "@soci-ts/core";
+import { type RawAnswer, RawRegistry, type RawRequest } from "@soci-ts/registry-client";
+import { isRepositoryName } from "../route.ts";
+import { CONNECT_TIMEOUT_MS, REST_MS } from "./limits.ts";
+import type { UpstreamOptions } from "./options.ts";
+
+/** What all upstreams share. */
+export interface UpstreamDeps {
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** One registry behind the companion: whether it answers, and where its repositories are in our own. */
+export class Upstream implements AsyncDisposable {
+  readonly name: string;
+  /** Its repositories are kept here as `<room>/<repository>`. */
+  readonly room: string;
+  /** True if the client's Authorization is passed on. */
+  readonly passesLogin: boolean;
+  readonly #registry: RawRegistry;
+  readonly #deps: UpstreamDeps;
+  #restsUntilMs = 0;
+
+  /** @throws AppError `invalid_argument` if the name cannot be used. */
+  constructor(options: UpstreamOptions, deps: UpstreamDeps) {
+    const { name, url, credentials, trustedHosts, caFile } = options;
+    this.name = name;
+    this.room = name.replaceAll(":", "_");
+    if (!isRepositoryName(this.room) || this.room.includes("/")) {
+      throw new AppError(
+        "invalid_argument",
+        `Cannot use upstream ${JSON.stringify(name)}: want host or host:port, in lower case`,
+      );
+    }
+    this.passesLogin = credentials === undefined;
+    this.#deps = deps;
+    const timeouts = { connectMs: CONNECT_TIMEOUT_MS };
+    this.#registry = new RawRegistry({ name, url, credentials, trustedHosts, caFile, timeouts });
+  }
+
+  /** True for a while after it could not be reached. */
+  get isResting(): boolean {
+    return Date.now() < this.#restsUntilMs;
+  }
+
+  /**
+   * Sends a request.
+   * @param patienceMs - how long to wait for the head of the answer, if not as long as usual.
+   * @throws AppError `unavailable` if no answer comes.
+   */
+  async ask(request: RawRequest, patienceMs?: number): Promise<RawAnswer> {
+    const abort = new AbortController();
+    const timer = patienceMs && setTimeout(() => abort.abort(), patienceMs);
+    this.#deps.metrics.count("soci_referrers_upstream_requests_total");
+    try {
+      const answer = await this.#registry.send({ ...request, signal: abort.signal });
+      this.#restsUntilMs = 0;
+      return { ...answer, body: this.#counted(answer.body) };
+    } catch (cause) {
+      this.#restsUntilMs = Date.now() + REST_MS;
+      const reason = abort.signal.aborted ? "no answer in time" : AppError.from(cause).message;
+      this.#deps.logger.warn("upstream does not answer", { upstream: this.name, reason });
+      throw unavailable(this.name, reason, cause);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** See {@link RawRegistry.location}. */
+  location(text: string, from: URL): URL {
+    return this.#registry.location(text, from);
+  }
+
+  /** Breaks all connections. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#registry[Symbol.asyncDispose]();
+  }
+
+  async *#counted(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+    for await (const piece of body) {
+      this.#deps.metrics.count("soci_referrers_upstream_received_bytes_total", piece.length);
+      yield piece;
+    }
+  }
+}
+
+function unavailable(name: string, reason: string, cause: unknown): AppError {
+  return new AppError("unavailable", `Cannot ask upstream ${name}: ${reason}`, { cause });
+}
