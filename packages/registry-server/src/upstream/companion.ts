@@ -195,7 +195,7 @@ export async function openCompanion(
 ): Promise<Companion> {
   const { logger = silentLogger, metrics = silentMetrics } = options;
   const patienceMs = options.patienceMs ?? DEFAULT_PATIENCE_MS;
-  const deps = { logger, metrics };
+  const deps = { logger, metrics, patienceMs };
   await using resources = new DisposeStack();
   const upstreams = options.upstreams.map((each) => resources.use(new Upstream(each, deps)));
   const rooms = new Set(upstreams.map(({ room }) => room));

@@ -5,13 +5,15 @@ import { MAX_REFERRERS_PER_PAGE, REFERRERS_PAGE_BYTES } from "../limits.ts";
 import { methodNotAllowed, SpecError } from "../spec-error.ts";
 import type { ReadDeps } from "./blob-reads.ts";
 import { unreachable, withWarning } from "./relay.ts";
-import { upstreamReferrers } from "./upstream-referrers.ts";
+import { type UpstreamReferrers, upstreamReferrers } from "./upstream-referrers.ts";
 import { isRead, type Visit } from "./visit.ts";
 
 /** Where a page begins: at so many entries of the upstream's, or at our registry's own cursor. */
 type Cursor =
   | { readonly kind: "upstream"; readonly index: number }
   | { readonly kind: "local"; readonly last: string };
+
+const SILENT: UpstreamReferrers = { kind: "silent" };
 
 interface Page {
   readonly entries: readonly object[];
@@ -38,7 +40,7 @@ export class MergedReferrers {
     const { passes, cache } = this.#deps;
     const { upstream } = visit;
     const listed = upstream.isResting
-      ? ({ kind: "silent" } as const)
+      ? SILENT
       : await upstreamReferrers(visit, subject, this.#patienceMs);
     if (listed.kind === "refused") {
       passes.note(visit, listed.response.status);
@@ -49,6 +51,7 @@ export class MergedReferrers {
       cache.records.setReferrers(visit, subject, JSON.stringify(listed.entries));
       return this.#answer(visit, subject, listed.entries, cursor);
     }
+    if (listed.status !== undefined) passes.note(visit, listed.status);
     if (!passes.isHeld(visit)) return unreachable(visit);
     const known = cache.records.referrers(visit, subject);
     const entries = known === undefined ? [] : (JSON.parse(known) as readonly Descriptor[]);

@@ -17,8 +17,8 @@ export type UpstreamReferrers =
   /** All of them, unfiltered; those of the API first. */
   | { readonly kind: "listed"; readonly entries: readonly Descriptor[] }
   | { readonly kind: "refused"; readonly response: RegistryResponse }
-  /** It cannot be asked. */
-  | { readonly kind: "silent" };
+  /** It cannot be asked, or answers (with this status) what is no list. */
+  | { readonly kind: "silent"; readonly status?: number };
 
 /** Asks the upstream's referrers API, and the tag that stands for it (distribution-spec v1.1.1 §Referrers Tag Schema): either may hold what the other does not. */
 export async function upstreamReferrers(
@@ -48,7 +48,7 @@ export async function upstreamReferrers(
     return { kind: "listed", entries: distinct(lists.flat()) };
   } catch {
     // A list that breaks off, or is none: as good as no answer.
-    return { kind: "silent" };
+    return { kind: "silent", status: 200 };
   } finally {
     for (const answer of answers) answer.close();
   }

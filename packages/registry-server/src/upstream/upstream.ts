@@ -6,6 +6,8 @@ import type { UpstreamOptions } from "./options.ts";
 
 /** What all upstreams share. */
 export interface UpstreamDeps {
+  /** How long an upstream that could not be reached just now is waited for, in milliseconds. */
+  readonly patienceMs: number;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -45,12 +47,15 @@ export class Upstream implements AsyncDisposable {
 
   /**
    * Sends a request.
-   * @param patienceMs - how long to wait for the head of the answer, if not as long as usual.
+   * @param patienceMs - how long to wait for the head of the answer, if not as long as usual; while it rests never longer than
+   * the patience with all, so that what is not known without it does not wait in vain each time.
    * @throws AppError `unavailable` if no answer comes.
    */
   async ask(request: RawRequest, patienceMs?: number): Promise<RawAnswer> {
     const abort = new AbortController();
-    const timer = patienceMs && setTimeout(() => abort.abort(), patienceMs);
+    const isUpload = request.body !== undefined;
+    const mostMs = this.isResting && !isUpload ? this.#deps.patienceMs : patienceMs;
+    const timer = mostMs && setTimeout(() => abort.abort(), mostMs);
     this.#deps.metrics.count("soci_referrers_upstream_requests_total");
     try {
       const answer = await this.#registry.send({ ...request, signal: abort.signal });
