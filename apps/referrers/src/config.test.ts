@@ -24,13 +24,13 @@ describe("soci-referrers", () => {
     [
       "every address",
       ["--root", "x", "--listen", "0.0.0.0:0"],
-      /no authentication yet.*--insecure-listen-any/,
+      /everyone could push and delete.*--insecure-listen-any/,
     ],
-    ["every IPv6 address", ["--root", "x", "--listen", "[::]:0"], /no authentication yet/],
+    ["every IPv6 address", ["--root", "x", "--listen", "[::]:0"], /everyone could push and delete/],
     [
       "a name that is not loopback",
       ["--root", "x", "--listen", "127.0.0.1.example.com:0"],
-      /no authentication yet/,
+      /everyone could push and delete/,
     ],
     ["an unknown level", ["--root", "x", "--log-level", "loud"], /Allowed choices/],
     ["a stray argument", ["--root", "x", "y"], /too many arguments/],
