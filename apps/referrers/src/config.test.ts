@@ -16,21 +16,21 @@ describe("soci-referrers", () => {
   });
 
   const refused: [name: string, args: string[], message: RegExp][] = [
-    ["no root", [], /required option '--root <dir>'/],
+    ["an empty root", ["--root", ""], /--root is "", want an absolute path/],
     ["an address without a port", ["--root", "x", "--listen", "127.0.0.1"], /host:port/],
     ["a port that is none", ["--root", "x", "--listen", "127.0.0.1:70000"], /host:port/],
-    ["brackets around a name", ["--root", "x", "--listen", "[localhost]:80"], /IPv6/],
+    ["brackets around a name", ["--root", "x", "--listen", "[localhost]:80"], /host:port/],
     ["an IPv6 address without brackets", ["--root", "x", "--listen", "::1:80"], /host:port/],
     [
       "every address",
       ["--root", "x", "--listen", "0.0.0.0:0"],
-      /no authentication yet.*--insecure-listen-any/,
+      /everyone could push and delete.*--insecure-listen-any/,
     ],
-    ["every IPv6 address", ["--root", "x", "--listen", "[::]:0"], /no authentication yet/],
+    ["every IPv6 address", ["--root", "x", "--listen", "[::]:0"], /everyone could push and delete/],
     [
       "a name that is not loopback",
       ["--root", "x", "--listen", "127.0.0.1.example.com:0"],
-      /no authentication yet/,
+      /everyone could push and delete/,
     ],
     ["an unknown level", ["--root", "x", "--log-level", "loud"], /Allowed choices/],
     ["a stray argument", ["--root", "x", "y"], /too many arguments/],
@@ -38,7 +38,7 @@ describe("soci-referrers", () => {
   for (const [name, args, message] of refused) {
     it(`refuses ${name}`, async () => {
       const { code, stdout, stderr } = await runProgram(args);
-      assert.equal(code, 1);
+      assert.equal(code, 2);
       assert.equal(stdout, "");
       assert.match(stderr, message);
     });
