@@ -59,7 +59,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "lazy-layer",
     "snapshotter",
   ],
-  "apps/referrers": ["core", "oci", "settings", "registry-server"],
+  "apps/referrers": ["core", "oci", "settings", "registry-client", "registry-server"],
   "apps/snapshotter": [
     "core",
     "oci",

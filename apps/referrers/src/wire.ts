@@ -1,6 +1,12 @@
 import { createServer as createHttpsServer } from "node:https";
-import { DisposeStack } from "@soci-ts/core";
-import { openAccess, openRegistryServer } from "@soci-ts/registry-server";
+import { DisposeStack, type Logger as PackageLogger } from "@soci-ts/core";
+import {
+  type Companion,
+  openAccess,
+  openCompanion,
+  openRegistryServer,
+  type RegistryServer,
+} from "@soci-ts/registry-server";
 import {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -11,6 +17,7 @@ import {
 } from "fastify";
 import { destination, type Logger, pino } from "pino";
 import { accessOptions } from "./config/access-options.ts";
+import { cacheDirectory, companionOptions } from "./config/companion-options.ts";
 import type { Config } from "./config.ts";
 import { pinoLogger } from "./logger.ts";
 import { addDistributionRoutes } from "./routes/distribution.ts";
@@ -40,9 +47,12 @@ export async function startService(config: Config): Promise<Service> {
   const tls = config.tls.certificateFile === "" ? undefined : new TlsFiles(config.tls, logger);
   resources.defer(() => tls?.[Symbol.dispose]());
   const registry = resources.use(await openRegistryServer(config.root, { logger }));
+  const companion = await startCompanion(config, registry, logger);
+  if (companion !== undefined) resources.use(companion);
   const access = resources.use(await openAccess(accessOptions(config, logger)));
   const server = createServer(log, tls);
-  addDistributionRoutes(server, access.guard(registry, registry.facts));
+  const facts = companion?.facts(registry.facts) ?? registry.facts;
+  addDistributionRoutes(server, access.guard(companion ?? registry, facts));
   if (access.tokens !== undefined) addTokenRoute(server, access.tokens);
   resources.defer(() => stop(server));
   const address = await server.listen({
@@ -59,6 +69,16 @@ export async function startService(config: Config): Promise<Service> {
     },
     [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
   };
+}
+
+/** The companion, if the configuration names an upstream. */
+async function startCompanion(
+  config: Config,
+  registry: RegistryServer,
+  logger: PackageLogger,
+): Promise<Companion | undefined> {
+  const options = companionOptions(config, logger);
+  return options && openCompanion(cacheDirectory(config.root), registry, options);
 }
 
 function createServer(log: Logger, tls: TlsFiles | undefined): FastifyInstance {

@@ -17,5 +17,5 @@ export {
   type RegistryServerOptions,
 } from "./registry-server.ts";
 export { type Companion, openCompanion } from "./upstream/companion.ts";
-export type { RequestHandler } from "./upstream/local.ts";
 export type { CompanionOptions, UpstreamOptions } from "./upstream/options.ts";
+export { isUpstreamName } from "./upstream/upstream.ts";

@@ -8,7 +8,7 @@ import {
   MEDIA_TYPE_OCI_LAYER_GZIP,
   MEDIA_TYPE_OCI_MANIFEST,
 } from "@soci-ts/oci";
-import type { RequestHandler } from "../upstream/local.ts";
+import type { RegistryHandler } from "../access/guard.ts";
 
 /** An answer, read to its end. */
 export interface Answer {
@@ -25,7 +25,7 @@ export interface Ask {
 
 /** Sends a request and reads the answer as a client would. */
 export async function ask(
-  server: RequestHandler,
+  server: RegistryHandler,
   method: string,
   url: string,
   { headers = {}, body }: Ask = {},
@@ -95,7 +95,7 @@ export async function filesIn(folder: string): Promise<string[]> {
 
 /** Stores a blob with a single POST; returns its digest. */
 export async function putBlob(
-  server: RequestHandler,
+  server: RegistryHandler,
   repository: string,
   bytes: Uint8Array,
 ): Promise<string> {
@@ -122,7 +122,7 @@ export function manifestOf(layers: readonly string[], more: object = {}): Buffer
 
 /** Stores the config and a manifest under a tag or its digest; returns the digest. */
 export async function putManifest(
-  server: RequestHandler,
+  server: RegistryHandler,
   repository: string,
   bytes: Uint8Array,
   tag?: string,

@@ -1,5 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { AppError, DisposeStack, type Logger, silentLogger, silentMetrics } from "@soci-ts/core";
+import type { RegistryFacts } from "../access/facts.ts";
+import type { RegistryHandler } from "../access/guard.ts";
 import {
   emptyResponse,
   jsonResponse,
@@ -13,7 +15,7 @@ import { ArtifactPushes } from "./artifact-pushes.ts";
 import { BlobReads } from "./blob-reads.ts";
 import { Cache } from "./cache.ts";
 import { DEFAULT_PATIENCE_MS } from "./limits.ts";
-import { LocalRegistry, type RequestHandler } from "./local.ts";
+import { LocalRegistry } from "./local.ts";
 import { ManifestReads } from "./manifest-reads.ts";
 import { MergedReferrers } from "./merged-referrers.ts";
 import type { CompanionOptions } from "./options.ts";
@@ -67,6 +69,20 @@ export class Companion implements AsyncDisposable {
     if (request.method !== "HEAD" || response.body === undefined) return response;
     discard(response);
     return { status: response.status, headers: response.headers };
+  }
+
+  /** The facts of our own registry by the names that clients use; what several upstreams call alike counts together. */
+  facts(registry: RegistryFacts): RegistryFacts {
+    const rooms = this.#upstreams.map(({ room }) => room);
+    return {
+      usedBytes: async (repository) => {
+        const all = rooms.map((room) => registry.usedBytes(`${room}/${repository}`));
+        return (await Promise.all(all)).reduce((sum, bytes) => sum + bytes, 0);
+      },
+      blobSize: (digest) => registry.blobSize(digest),
+      holders: (digest, limit) =>
+        registry.holders(digest, limit).map((name) => name.slice(name.indexOf("/") + 1)),
+    };
   }
 
   /** Gives transfers up and closes the cache; idempotent. No request may be under way. */
@@ -190,7 +206,7 @@ function forget({ records }: Cache, visit: Visit, kind: string, name: string): v
  */
 export async function openCompanion(
   directory: string,
-  registry: RequestHandler,
+  registry: RegistryHandler,
   options: CompanionOptions,
 ): Promise<Companion> {
   const { logger = silentLogger, metrics = silentMetrics } = options;

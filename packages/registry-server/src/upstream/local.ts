@@ -1,11 +1,7 @@
+import type { RegistryHandler } from "../access/guard.ts";
 import type { RegistryRequest, RegistryResponse } from "../http.ts";
 import { discard } from "./relay.ts";
 import type { Visit } from "./visit.ts";
-
-/** Answers requests of the distribution API: the registry, or something around it. */
-export interface RequestHandler {
-  handle(request: RegistryRequest): Promise<RegistryResponse>;
-}
 
 /** A request to our own registry besides the client's. */
 export interface LocalRequest {
@@ -18,9 +14,9 @@ export interface LocalRequest {
 
 /** Our own registry as the clients of an upstream see it: each upstream's repositories are in a room of their own. */
 export class LocalRegistry {
-  readonly #registry: RequestHandler;
+  readonly #registry: RegistryHandler;
 
-  constructor(registry: RequestHandler) {
+  constructor(registry: RegistryHandler) {
     this.#registry = registry;
   }
 

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type Digest, digestHex, sha256 } from "@soci-ts/core";
 import { MEDIA_TYPE_OCI_INDEX, MEDIA_TYPE_OCI_MANIFEST } from "@soci-ts/oci";
+import type { RegistryHandler } from "../access/guard.ts";
 import { startCompanion } from "../testing/companions.ts";
 import { ask, manifestOf, putManifest } from "../testing/harness.ts";
 import { startUpstream } from "../testing/upstream-server.ts";
-import type { RequestHandler } from "./local.ts";
 
 const REPOSITORY = "team/app";
 const LOCAL = `up.test/${REPOSITORY}`;
@@ -28,7 +28,7 @@ function entryOf(bytes: Buffer): object {
   return { mediaType: MEDIA_TYPE_OCI_MANIFEST, digest: sha256(bytes), size, artifactType };
 }
 
-async function putTag(registry: RequestHandler, entries: readonly object[]): Promise<void> {
+async function putTag(registry: RegistryHandler, entries: readonly object[]): Promise<void> {
   const document = { schemaVersion: 2, mediaType: MEDIA_TYPE_OCI_INDEX, manifests: entries };
   const url = `/v2/${REPOSITORY}/manifests/sha256-${digestHex(SUBJECT)}`;
   const headers = { "content-type": MEDIA_TYPE_OCI_INDEX };
@@ -37,7 +37,7 @@ async function putTag(registry: RequestHandler, entries: readonly object[]): Pro
 }
 
 /** All entries, page by page. */
-async function list(companion: RequestHandler, first = PATH) {
+async function list(companion: RegistryHandler, first = PATH) {
   const entries: Entry[] = [];
   const pages: number[] = [];
   for (let url: string | undefined = first; url !== undefined; ) {

@@ -4,6 +4,15 @@ import { isRepositoryName } from "../route.ts";
 import { CONNECT_TIMEOUT_MS, REST_MS } from "./limits.ts";
 import type { UpstreamOptions } from "./options.ts";
 
+/** True for a host, in lower case, with or without a port. */
+export function isUpstreamName(name: string): boolean {
+  return !name.includes("/") && isRepositoryName(roomOf(name));
+}
+
+function roomOf(name: string): string {
+  return name.replaceAll(":", "_");
+}
+
 /** What all upstreams share. */
 export interface UpstreamDeps {
   /** How long an upstream that could not be reached just now is waited for, in milliseconds. */
@@ -27,8 +36,8 @@ export class Upstream implements AsyncDisposable {
   constructor(options: UpstreamOptions, deps: UpstreamDeps) {
     const { name, url, credentials, trustedHosts, caFile } = options;
     this.name = name;
-    this.room = name.replaceAll(":", "_");
-    if (!isRepositoryName(this.room) || this.room.includes("/")) {
+    this.room = roomOf(name);
+    if (!isUpstreamName(name)) {
       throw new AppError(
         "invalid_argument",
         `Cannot use upstream ${JSON.stringify(name)}: want host or host:port, in lower case`,
