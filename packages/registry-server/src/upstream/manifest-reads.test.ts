@@ -70,6 +70,19 @@ describe("a manifest through the companion", () => {
     assert.equal((await ask(test.companion, "GET", pathOf("v2"))).status, 503);
   });
 
+  it("is known by a tag that was only looked up, and then fetched by digest", async () => {
+    await using upstream = await startUpstream();
+    await using test = await startCompanion([upstream]);
+    const bytes = manifestOf([]);
+    const digest = await putManifest(upstream.registry, REPOSITORY, bytes, "v1");
+    await ask(test.companion, "HEAD", pathOf("v1"));
+    await ask(test.companion, "GET", pathOf(digest));
+    await upstream.stop();
+    const head = await ask(test.companion, "HEAD", pathOf("v1"));
+    assert.equal(head.headers["Docker-Content-Digest"], digest);
+    assert.deepEqual((await ask(test.companion, "GET", pathOf("v1"))).bytes, bytes);
+  });
+
   it("still comes after a restart of the companion while the upstream is down", async () => {
     await using upstream = await startUpstream();
     await using first = await startCompanion([upstream]);

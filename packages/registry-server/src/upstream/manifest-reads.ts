@@ -138,19 +138,13 @@ export class ManifestReads {
     return bytes && bytesResponse(200, bytes, described);
   }
 
-  /** Asks the upstream; a HEAD only passes on, as nothing can be kept of it. */
+  /** Asks the upstream. */
   async #fetched(
     visit: Visit,
     digest: Digest | undefined,
     tag?: string,
   ): Promise<RegistryResponse> {
-    const { passes } = this.#deps;
-    if (visit.request.method === "HEAD") {
-      const answer = await visit.upstream.ask(rawRequest(visit)).catch(() => undefined);
-      if (answer === undefined) return unreachable(visit);
-      passes.note(visit, answer.status);
-      return relayed(visit, answer);
-    }
+    if (visit.request.method === "HEAD") return this.#head(visit, tag);
     const key = [
       ...[visit.upstream.name, visit.target, visitorOf(visit)],
       headerOf(visit.request, "accept") ?? "",
@@ -162,6 +156,18 @@ export class ManifestReads {
     if (found.kind === "uncached") return again(found.answer);
     // Evicted in this very moment.
     return relayed(visit, await visit.upstream.ask(rawRequest(visit)));
+  }
+
+  /** Many clients look a tag up so, and then fetch by digest: what it points at is to be known when the upstream is down. */
+  async #head(visit: Visit, tag: string | undefined): Promise<RegistryResponse> {
+    const { passes, cache } = this.#deps;
+    const answer = await visit.upstream.ask(rawRequest(visit)).catch(() => undefined);
+    if (answer === undefined) return unreachable(visit);
+    passes.note(visit, answer.status);
+    const told = answer.headers["docker-content-digest"] ?? "";
+    const isFound = answer.status === 200 && isDigest(told);
+    if (isFound && tag !== undefined) cache.records.setTag(visit, tag, told);
+    return relayed(visit, answer);
   }
 
   async #fetch(visit: Visit, digest: Digest | undefined, tag?: string): Promise<Fetched> {

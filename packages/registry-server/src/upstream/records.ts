@@ -51,6 +51,8 @@ export class Records {
     );
     this.#setClosed = database.prepare(`DELETE FROM open_repository ${place}`);
     database.prepare("DELETE FROM open_repository WHERE until_ms < ?").run(Date.now());
+    // Tags are noted before what they point at is here, if it ever is.
+    database.prepare("DELETE FROM tag WHERE digest NOT IN (SELECT digest FROM entry)").run();
   }
 
   /** True if the repository is known to have the content. */
