@@ -96,14 +96,14 @@ export class RawRegistry implements AsyncDisposable {
     if (typeof target === "string" && url.origin !== this.url.origin) {
       throw new AppError("invalid_argument", "Cannot send: the target is no path, want /v2/…");
     }
+    const { method } = request;
     const answer = await this.#answer(request, url);
-    return {
-      url: answer.url,
-      status: answer.status,
-      headers: joined(answer),
-      body: this.#pieces(answer),
-      close: () => answer.body.destroy(),
-    };
+    const { status } = answer;
+    // Read away rather than ended: so the connection can be used again.
+    if (method === "HEAD") for await (const _nothing of this.#pieces(answer));
+    const body = method === "HEAD" ? nothing() : this.#pieces(answer);
+    const close = (): void => void answer.body.destroy();
+    return { url: answer.url, status, headers: joined(answer), body, close };
   }
 
   /**
@@ -203,6 +203,8 @@ export class RawRegistry implements AsyncDisposable {
     }
   }
 }
+
+async function* nothing(): AsyncIterable<Uint8Array> {}
 
 function joined({ headers }: WireResponse): Record<string, string> {
   const all: Record<string, string> = {};

@@ -132,7 +132,8 @@ function refuse(
   headers: Readonly<Record<string, string>> = {},
 ): void {
   const body = JSON.stringify({ errors: [{ code: "UNSUPPORTED", message: "no" }] });
-  response.writeHead(status, { "Content-Type": "application/json", ...headers }).end(body);
+  const described = { "Content-Type": "application/json", "Content-Length": body.length };
+  response.writeHead(status, { ...described, ...headers }).end(body);
 }
 
 function bytesOf({ body }: RegistryResponse): Buffer {

@@ -5,26 +5,30 @@ import { headerOf, type RegistryResponse } from "../http.ts";
 import { type ManifestFacts, readManifestFacts } from "../manifest-facts.ts";
 import { SpecError } from "../spec-error.ts";
 import { whole } from "../uploads.ts";
+import type { ReadDeps } from "./blob-reads.ts";
 import { MAX_KEPT_ARTIFACT_BYTES } from "./limits.ts";
 import type { LocalRegistry } from "./local.ts";
+import type { Passes } from "./passes.ts";
 import { isRefusal } from "./refusal.ts";
 import { discard, readLimited, relayed } from "./relay.ts";
-import { rawRequest, type Visit } from "./visit.ts";
+import { pullRequest, rawRequest, type Visit } from "./visit.ts";
 
 /** Manifests of an index that is kept are kept too, down to this depth. */
 const MAX_DEPTH = 3;
 
 /**
  * Pushes of manifests. All go to the upstream first. One with a subject is kept here as well unless the upstream says that it
- * will list it (`OCI-Subject`); also if the upstream refuses it. Its blobs are then copied from the upstream, so that it stays
+ * will list it (`OCI-Subject`); also if the upstream refuses it. Where clients' logins are passed on, only of those who may read the repository. Its blobs are then copied from the upstream, so that it stays
  * whole whatever the upstream does with what it does not know.
  */
 export class ArtifactPushes {
   readonly #local: LocalRegistry;
+  readonly #passes: Passes;
   readonly #logger: Logger;
 
-  constructor(local: LocalRegistry, logger: Logger) {
+  constructor({ local, passes }: Pick<ReadDeps, "local" | "passes">, logger: Logger) {
     this.#local = local;
+    this.#passes = passes;
     this.#logger = logger;
   }
 
@@ -37,15 +41,18 @@ export class ArtifactPushes {
     const isDropped = status === 201 && headers["oci-subject"] === undefined;
     const facts = isRefused || isDropped ? factsOf(visit, bytes) : undefined;
     if (facts?.subject === undefined) return relayed(visit, answer);
+    const refusal = await this.#passes.refusal(visit);
+    if (refusal !== undefined) return relayed(visit, answer);
     try {
       await this.#copyContent(visit, facts, { leftBytes: MAX_KEPT_ARTIFACT_BYTES, depth: 1 });
       const kept = await this.#local.handle(visit, pieces(bytes));
-      if (kept.status !== 201) return isDropped ? relayed(visit, answer) : kept;
+      if (kept.status !== 201 && isDropped) return relayed(visit, answer);
+      answer.close();
+      if (kept.status !== 201) return kept;
       const reason = isRefused ? "refused" : "not listed";
       const { repository, upstream } = visit;
       const fields = { upstream: upstream.name, repository, reason, status };
       this.#logger.info("artifact is kept here", fields);
-      answer.close();
       return kept;
     } catch (error) {
       this.#logger.warn("artifact cannot be kept here", { reason: AppError.from(error).message });
@@ -108,17 +115,7 @@ export class ArtifactPushes {
 
   async #fetch(visit: Visit, path: string): Promise<RawAnswer> {
     const { upstream, repository } = visit;
-    const { authorization } = rawRequest(visit).headers;
-    const answer = await upstream.ask({
-      method: "GET",
-      target: `/v2/${repository}/${path}`,
-      headers: {
-        accept: "*/*",
-        "accept-encoding": "identity",
-        ...(authorization !== undefined && { authorization }),
-      },
-      scope: { repository, scopes: [`repository:${repository}:pull`] },
-    });
+    const answer = await upstream.ask(pullRequest(visit, `/v2/${repository}/${path}`));
     if (answer.status === 200) return answer;
     answer.close();
     throw new AppError("not_found", `Cannot fetch ${path} from ${upstream.name}: ${answer.status}`);

@@ -17,7 +17,7 @@ import type { Passes } from "./passes.ts";
 import { again, relayed, unreachable } from "./relay.ts";
 import type { OpenBlob } from "./transfer.ts";
 import type { SharedTransfer, Transfers } from "./transfers.ts";
-import { rawRequest, type Visit, visitorOf } from "./visit.ts";
+import { rawRequest, unconditional, type Visit, visitorOf } from "./visit.ts";
 
 /** What reading needs. */
 export interface ReadDeps {
@@ -61,7 +61,7 @@ export class BlobReads {
 
   /** The whole is fetched whatever part is wanted. */
   #opener(visit: Visit): OpenBlob {
-    const { range: _range, "if-range": _condition, ...headers } = rawRequest(visit).headers;
+    const headers = unconditional(rawRequest(visit).headers);
     return async (range) => {
       const wanted = range && { range: `bytes=${range.start}-${range.end - 1}` };
       const request = rawRequest(visit, { headers: { ...headers, ...wanted } });

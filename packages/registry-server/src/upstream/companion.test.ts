@@ -69,6 +69,8 @@ describe("Companion.handle()", () => {
       const refused = await ask(test.companion, "GET", path, asked);
       assert.equal(refused.status, 401);
       assert.equal(refused.headers["Www-Authenticate"], 'Basic realm="upstream"');
+      assert.equal(refused.headers["Content-Length"], String(refused.bytes.length));
+      assert.deepEqual(codes(refused), ["UNAUTHORIZED"]);
     }
     await upstream.stop();
     assert.deepEqual((await ask(test.companion, "GET", path, right)).bytes, bytes);
@@ -90,6 +92,45 @@ describe("Companion.handle()", () => {
     assert.equal((await ask(test.companion, "GET", "/v2/")).status, 200);
   });
 
+  it("gives nothing that is here to whom the upstream says that there is nothing", async () => {
+    await using upstream = await startUpstream();
+    await using test = await startCompanion([upstream]);
+    const subject = { mediaType: "application/x.test", digest: sha256(Buffer.from("s")), size: 1 };
+    const ours = await putManifest(test.registry, "up.test/app", manifestOf([], { subject }));
+    const digest = await putManifest(upstream.registry, "app", manifestOf([]), "v1");
+    const path = `/v2/app/manifests/${digest}`;
+    const known = { headers: { authorization: "Basic known" } };
+    assert.equal((await ask(test.companion, "GET", path, known)).status, 200);
+    upstream.intercept = (request, response) => {
+      if (request.headers.authorization === "Basic known") return false;
+      response.writeHead(404, { "content-length": 0 }).end();
+      return true;
+    };
+    for (const hidden of [path, `/v2/app/manifests/${ours}`, path]) {
+      assert.equal((await ask(test.companion, "GET", hidden)).status, 404);
+    }
+    const referrers = `/v2/app/referrers/${subject.digest}`;
+    assert.ok(!(await ask(test.companion, "GET", referrers)).bytes.includes(ours));
+    assert.ok((await ask(test.companion, "GET", referrers, known)).bytes.includes(ours));
+    const found = await ask(test.companion, "GET", `/v2/app/manifests/${ours}`, known);
+    assert.equal(found.status, 200);
+  });
+
+  it("shares no answer to a condition with clients that have none", async () => {
+    await using upstream = await startUpstream();
+    await using test = await startCompanion([upstream]);
+    const path = `/v2/app/blobs/${await putBlob(upstream.registry, "app", Buffer.from("x"))}`;
+    const etag = `"${path.split("/").at(-1)}"`;
+    const answers = await Promise.all([
+      ask(test.companion, "GET", path, { headers: { "if-none-match": etag } }),
+      ask(test.companion, "GET", path),
+    ]);
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [304, 200],
+    );
+  });
+
   it("follows no redirect into its own network", async () => {
     await using upstream = await startUpstream();
     await using other = await startUpstream();
@@ -100,7 +141,7 @@ describe("Companion.handle()", () => {
     };
     const digest = sha256(Buffer.from("x"));
     for (const path of [`blobs/${digest}`, `manifests/${digest}`, "tags/list"]) {
-      assert.equal((await ask(test.companion, "GET", `/v2/app/${path}`)).status, 503);
+      assert.equal((await ask(test.companion, "GET", `/v2/app/${path}`)).status, 502);
     }
     assert.deepEqual(other.requests, []);
     const trustedHosts = [other.host];

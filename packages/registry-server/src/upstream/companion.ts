@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { AppError, DisposeStack, type Logger, silentLogger, silentMetrics } from "@soci-ts/core";
+import { RegistryError } from "@soci-ts/registry-client";
 import type { RegistryFacts } from "../access/facts.ts";
 import type { RegistryHandler } from "../access/guard.ts";
 import {
@@ -20,7 +21,7 @@ import { ManifestReads } from "./manifest-reads.ts";
 import { MergedReferrers } from "./merged-referrers.ts";
 import type { CompanionOptions } from "./options.ts";
 import { Passes } from "./passes.ts";
-import { discard, relayed, unreachable, withWarning } from "./relay.ts";
+import { discard, relayed, silenceAsUndefined, unreachable, withWarning } from "./relay.ts";
 import { Transfers } from "./transfers.ts";
 import { UploadSessions } from "./upload-sessions.ts";
 import { Upstream } from "./upstream.ts";
@@ -105,12 +106,12 @@ export class Companion implements AsyncDisposable {
     } catch (error) {
       const failure = AppError.from(error);
       if (failure instanceof SpecError) return errorResponse(failure);
+      if (visit === undefined) return errorResponse(failure);
       const { code, message: reason } = failure;
-      if (code === "unavailable" && visit !== undefined) return unreachable(visit);
-      this.#logger.error("request failed", { method: request.method, code, reason });
-      if (code !== "data_loss" || visit === undefined) return errorResponse(failure);
-      const message = `The upstream registry ${visit.upstream.name} sent wrong content`;
-      return jsonResponse(502, { errors: [{ code: "UNKNOWN", message }] });
+      if (code !== "unavailable") {
+        this.#logger.error("request failed", { method: request.method, code, reason });
+      }
+      return failureOf(visit, failure);
     }
   }
 
@@ -152,7 +153,7 @@ export class Companion implements AsyncDisposable {
     const own = jsonResponse(200, {}, { "Docker-Distribution-API-Version": "registry/2.0" });
     const { upstream } = visit;
     if (!upstream.passesLogin || upstream.isResting) return own;
-    const answer = await upstream.ask(rawRequest(visit)).catch(() => undefined);
+    const answer = await upstream.ask(rawRequest(visit)).catch(silenceAsUndefined);
     return answer === undefined ? own : relayed(visit, answer);
   }
 
@@ -175,16 +176,41 @@ export class Companion implements AsyncDisposable {
   /** The upstream's tags; those of ours where it has no such repository or cannot be asked. */
   async #tags(visit: Visit): Promise<RegistryResponse> {
     const { local, passes } = this.#parts;
-    const answer = await visit.upstream.ask(rawRequest(visit)).catch(() => undefined);
+    const answer = await visit.upstream.ask(rawRequest(visit)).catch(silenceAsUndefined);
     if (answer !== undefined) passes.note(visit, answer.status);
     if (answer !== undefined && answer.status !== 404) return relayed(visit, answer);
     const own = await local.handle(visit);
-    if (answer !== undefined) return own.status === 200 ? own : relayed(visit, answer);
+    if (answer !== undefined) {
+      if (own.status !== 200) return relayed(visit, answer);
+      answer.close();
+      return own;
+    }
     if (own.status !== 200 || !passes.isHeld(visit)) return unreachable(visit);
     return withWarning(
       own,
       `Upstream ${visit.upstream.name} cannot be asked: its tags are missing`,
     );
+  }
+}
+
+/** What a client is told when there is no answer of the upstream that it could be given. */
+function failureOf(visit: Visit, failure: AppError): RegistryResponse {
+  const { name } = visit.upstream;
+  const refuse = (status: number, code: string, message: string): RegistryResponse =>
+    jsonResponse(status, { errors: [{ code, message }] });
+  if (failure instanceof RegistryError) {
+    return refuse(403, "DENIED", `The upstream registry ${name} does not let us in`);
+  }
+  switch (failure.code) {
+    case "unavailable":
+      return unreachable(visit);
+    case "data_loss":
+      return refuse(502, "UNKNOWN", `The upstream registry ${name} sent wrong content`);
+    case "failed_precondition":
+    case "permission_denied":
+      return refuse(502, "UNKNOWN", `The upstream registry ${name} leads where nothing is sent`);
+    default:
+      return errorResponse(failure);
   }
 }
 
@@ -234,8 +260,8 @@ export async function openCompanion(
     blobs: new BlobReads(reads),
     manifests: new ManifestReads(reads, patienceMs),
     referrers: new MergedReferrers(reads, patienceMs),
-    artifacts: new ArtifactPushes(local, logger),
-    uploads: new UploadSessions(local),
+    artifacts: new ArtifactPushes(reads, logger),
+    uploads: new UploadSessions(reads),
   };
   return new Companion(upstreams, parts, resources.move(), logger);
 }

@@ -101,8 +101,12 @@ describe("a manifest through the companion", () => {
     await using upstream = await startUpstream();
     await using test = await startCompanion([upstream]);
     await putManifest(upstream.registry, REPOSITORY, manifestOf([]), "v1");
-    await Promise.all(Array.from({ length: 20 }, () => ask(test.companion, "GET", pathOf("v1"))));
-    assert.equal(upstream.requests.length, 1);
+    const together = () =>
+      Promise.all(Array.from({ length: 20 }, () => ask(test.companion, "GET", pathOf("v1"))));
+    await together();
+    assert.deepEqual(upstream.requests, [`GET ${pathOf("v1")}`]);
+    await together();
+    assert.deepEqual(upstream.requests.slice(1), [`HEAD ${pathOf("v1")}`]);
   });
 
   it("with wrong content is a 502, and is not kept", async () => {

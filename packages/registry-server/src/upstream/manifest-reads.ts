@@ -22,21 +22,26 @@ import { keepManifest } from "./keep-manifest.ts";
 import type { KnownTag } from "./records.ts";
 import {
   again,
+  discard,
   type HeldAnswer,
   held,
   isTrouble,
   readLimited,
   relayed,
+  retold,
+  silenceAsUndefined,
   unreachable,
   withWarning,
 } from "./relay.ts";
-import { rawRequest, type Visit, visitorOf } from "./visit.ts";
+import { rawRequest, unconditional, type Visit, visitorOf } from "./visit.ts";
 
-/** A manifest that an upstream has just given, or its refusal. */
+/** A manifest that an upstream has just given, or an answer that is passed on as it is. */
 type Fetched =
   | { readonly kind: "found"; readonly digest: Digest }
   | { readonly kind: "uncached"; readonly answer: HeldAnswer; readonly digest: Digest }
-  | { readonly kind: "refused"; readonly answer: HeldAnswer };
+  | { readonly kind: "passed on"; readonly answer: HeldAnswer };
+
+const SIGNED_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
 /**
  * Reads manifests. By digest they come from here whenever they are here. A tag is asked of the upstream each time (HEAD); where
@@ -46,6 +51,7 @@ export class ManifestReads {
   readonly #deps: ReadDeps;
   readonly #patienceMs: number;
   readonly #fetches = new SingleFlight<Fetched>();
+  readonly #lookUps = new SingleFlight<RawAnswer>();
 
   constructor(deps: ReadDeps, patienceMs: number) {
     this.#deps = deps;
@@ -78,10 +84,7 @@ export class ManifestReads {
     const isHere = known !== undefined && cache.find(known.digest)?.mediaType !== undefined;
     if (!isHere) return this.#local(visit, tag, () => this.#fetched(visit, undefined, tag));
     if (visit.upstream.isResting) return this.#stale(visit, known);
-    const answer = await visit.upstream
-      .ask(rawRequest(visit, { method: "HEAD" }), this.#patienceMs)
-      .catch(() => undefined);
-    answer?.close();
+    const answer = await this.#lookUp(visit).catch(() => undefined);
     if (answer === undefined || isTrouble(answer.status)) return this.#stale(visit, known);
     this.#deps.passes.note(visit, answer.status);
     const told = answer.headers["docker-content-digest"] ?? "";
@@ -93,9 +96,17 @@ export class ManifestReads {
     if (answer.status === 200) return this.#fetched(visit, undefined, tag);
     if (answer.status === 404) {
       records.deleteTag(visit, tag);
-      return this.#local(visit, tag, async () => relayed(visit, answer));
+      return this.#local(visit, tag, async () => retold(visit, answer));
     }
-    return relayed(visit, answer);
+    return retold(visit, answer);
+  }
+
+  /** What a tag points at now, asked once for clients that ask together. */
+  #lookUp(visit: Visit): Promise<RawAnswer> {
+    const headers = unconditional(rawRequest(visit).headers);
+    const request = rawRequest(visit, { method: "HEAD", headers });
+    const ask = (): Promise<RawAnswer> => visit.upstream.ask(request, this.#patienceMs);
+    return this.#lookUps.do(keyOf(visit), ask);
   }
 
   /** What a tag was when it was asked last. */
@@ -118,6 +129,7 @@ export class ManifestReads {
     const { local, passes } = this.#deps;
     const isMissing = answer.status === 404 || (answer.status === 503 && passes.isHeld(visit));
     if (!isMissing || !(await local.has(visit, `manifests/${tag}`))) return answer;
+    discard(answer);
     return local.handle(visit);
   }
 
@@ -145,12 +157,8 @@ export class ManifestReads {
     tag?: string,
   ): Promise<RegistryResponse> {
     if (visit.request.method === "HEAD") return this.#head(visit, tag);
-    const key = [
-      ...[visit.upstream.name, visit.target, visitorOf(visit)],
-      headerOf(visit.request, "accept") ?? "",
-    ].join("\n");
-    const found = await this.#fetches.do(key, () => this.#fetch(visit, digest, tag));
-    if (found.kind === "refused") return again(found.answer);
+    const found = await this.#fetches.do(keyOf(visit), () => this.#fetch(visit, digest, tag));
+    if (found.kind === "passed on") return again(found.answer);
     const answer = await this.#cached(visit, found.digest);
     if (answer !== undefined) return answer;
     if (found.kind === "uncached") return again(found.answer);
@@ -161,7 +169,7 @@ export class ManifestReads {
   /** Many clients look a tag up so, and then fetch by digest: what it points at is to be known when the upstream is down. */
   async #head(visit: Visit, tag: string | undefined): Promise<RegistryResponse> {
     const { passes, cache } = this.#deps;
-    const answer = await visit.upstream.ask(rawRequest(visit)).catch(() => undefined);
+    const answer = await visit.upstream.ask(rawRequest(visit)).catch(silenceAsUndefined);
     if (answer === undefined) return unreachable(visit);
     passes.note(visit, answer.status);
     const told = answer.headers["docker-content-digest"] ?? "";
@@ -171,14 +179,16 @@ export class ManifestReads {
   }
 
   async #fetch(visit: Visit, digest: Digest | undefined, tag?: string): Promise<Fetched> {
-    const { headers } = rawRequest(visit);
-    const { "if-none-match": _etag, range: _range, ...plain } = headers;
-    const answer = await visit.upstream.ask(rawRequest(visit, { headers: plain }));
+    const headers = unconditional(rawRequest(visit).headers);
+    const answer = await visit.upstream.ask(rawRequest(visit, { headers }));
     const { cache, passes } = this.#deps;
     passes.note(visit, answer.status);
-    if (answer.status !== 200) return { kind: "refused", answer: await held(answer) };
-    const { bytes, digest: actual } = await verified(answer, digest);
+    if (answer.status !== 200) return { kind: "passed on", answer: await held(answer) };
     const mediaType = answer.headers["content-type"] ?? "application/octet-stream";
+    // Its digest leaves its signatures out: nobody but its reader can check it.
+    if (mediaType.startsWith(SIGNED_SCHEMA_1))
+      return { kind: "passed on", answer: await held(answer) };
+    const { bytes, digest: actual } = await verified(answer, digest);
     const isKept = await keepManifest(cache, actual, bytes, mediaType);
     if (!isKept) {
       const told = { "Content-Type": mediaType, "Docker-Content-Digest": actual };
@@ -188,6 +198,12 @@ export class ManifestReads {
     if (tag !== undefined) cache.records.setTag(visit, tag, actual);
     return { kind: "found", digest: actual };
   }
+}
+
+/** Requests that the upstream answers alike. */
+function keyOf(visit: Visit): string {
+  const accept = headerOf(visit.request, "accept") ?? "";
+  return [visit.upstream.name, visit.target, visitorOf(visit), accept].join("\n");
 }
 
 /** @throws DigestMismatchError if it is not what was asked for, or what the upstream says. */

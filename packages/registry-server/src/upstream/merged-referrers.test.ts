@@ -5,7 +5,11 @@ import { MEDIA_TYPE_OCI_INDEX, MEDIA_TYPE_OCI_MANIFEST } from "@soci-ts/oci";
 import type { RegistryHandler } from "../access/guard.ts";
 import { startCompanion } from "../testing/companions.ts";
 import { ask, manifestOf, putManifest } from "../testing/harness.ts";
-import { startUpstream } from "../testing/upstream-server.ts";
+import {
+  startUpstream,
+  type UpstreamBehaviour,
+  type UpstreamServer,
+} from "../testing/upstream-server.ts";
 
 const REPOSITORY = "team/app";
 const LOCAL = `up.test/${REPOSITORY}`;
@@ -26,6 +30,13 @@ function entryOf(bytes: Buffer): object {
   const { artifactType } = JSON.parse(bytes.toString()) as { artifactType: string };
   const { length: size } = bytes;
   return { mediaType: MEDIA_TYPE_OCI_MANIFEST, digest: sha256(bytes), size, artifactType };
+}
+
+/** An upstream whose repository can be read, as who asks has to be let in by it to see what is kept here. */
+async function startReadable(behaviour: Partial<UpstreamBehaviour> = {}): Promise<UpstreamServer> {
+  const upstream = await startUpstream(behaviour);
+  await putManifest(upstream.registry, REPOSITORY, manifestOf([]), "v1");
+  return upstream;
 }
 
 async function putTag(registry: RegistryHandler, entries: readonly object[]): Promise<void> {
@@ -54,7 +65,7 @@ async function list(companion: RegistryHandler, first = PATH) {
 
 describe("referrers through the companion", () => {
   it("are those of the upstream's API, of its tag and of our catalogue, each once", async () => {
-    await using upstream = await startUpstream();
+    await using upstream = await startReadable();
     await using test = await startCompanion([upstream]);
     const [api, tagged, ours, both] = ["api", "tag", "ours", "both"].map((name) => referrer(name));
     for (const bytes of [api!, both!]) await putManifest(upstream.registry, REPOSITORY, bytes);
@@ -73,7 +84,7 @@ describe("referrers through the companion", () => {
   });
 
   it("are filtered by type, also what the upstream does not filter", async () => {
-    await using upstream = await startUpstream();
+    await using upstream = await startReadable();
     await using test = await startCompanion([upstream]);
     const types = ["application/x.one+json", "application/x.two"];
     for (const type of types) {
@@ -93,7 +104,7 @@ describe("referrers through the companion", () => {
   });
 
   it("come in pages that neither lose nor repeat one, with ns kept in their links", async () => {
-    await using upstream = await startUpstream({ subjects: "not listed" });
+    await using upstream = await startReadable({ subjects: "not listed" });
     await using test = await startCompanion([upstream]);
     // Larger together than a page may be: 1 MiB each.
     const big = (name: string) => ({ annotations: { name, filling: "x".repeat(1024 * 1024) } });
@@ -127,13 +138,13 @@ describe("referrers through the companion", () => {
   });
 
   it("are none, and no 404, where nobody knows any", async () => {
-    await using upstream = await startUpstream({ subjects: "not listed" });
+    await using upstream = await startReadable({ subjects: "not listed" });
     await using test = await startCompanion([upstream]);
     assert.deepEqual((await list(test.companion)).digests, []);
   });
 
   it("are what was listed last, with a warning, when the upstream is down", async () => {
-    await using upstream = await startUpstream();
+    await using upstream = await startReadable();
     await using test = await startCompanion([upstream]);
     const theirs = await putManifest(upstream.registry, REPOSITORY, referrer("theirs"));
     const ours = await putManifest(test.registry, LOCAL, referrer("ours"));
@@ -145,7 +156,7 @@ describe("referrers through the companion", () => {
   });
 
   it("are not told to whom the upstream refuses, and the client learns how to log in", async () => {
-    await using upstream = await startUpstream({ login: "Basic right" });
+    await using upstream = await startReadable({ login: "Basic right" });
     await using test = await startCompanion([upstream]);
     const ours = await putManifest(test.registry, LOCAL, referrer("ours"));
     const refused = await ask(test.companion, "GET", PATH);
@@ -160,7 +171,7 @@ describe("referrers through the companion", () => {
   });
 
   it("pass over what an upstream calls a list and is none", async () => {
-    await using upstream = await startUpstream();
+    await using upstream = await startReadable();
     await using test = await startCompanion([upstream]);
     const ours = await putManifest(test.registry, LOCAL, referrer("ours"));
     upstream.intercept = (_request, response) => {

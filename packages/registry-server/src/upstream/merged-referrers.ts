@@ -13,6 +13,16 @@ type Cursor =
   | { readonly kind: "upstream"; readonly index: number }
   | { readonly kind: "local"; readonly last: string };
 
+/** What is to be listed. */
+interface List {
+  readonly visit: Visit;
+  readonly subject: Digest;
+  /** Those of the upstream. */
+  readonly entries: readonly Descriptor[];
+  /** Whether the client may see what is kept here. */
+  readonly withOurs: boolean;
+}
+
 const SILENT: UpstreamReferrers = { kind: "silent" };
 
 interface Page {
@@ -47,30 +57,27 @@ export class MergedReferrers {
       return listed.response;
     }
     if (listed.kind === "listed") {
-      passes.note(visit, 200);
+      passes.note(visit, listed.status);
       cache.records.setReferrers(visit, subject, JSON.stringify(listed.entries));
-      return this.#answer(visit, subject, listed.entries, cursor);
+      const withOurs = (await passes.refusal(visit)) === undefined;
+      return this.#answer({ visit, subject, withOurs, entries: listed.entries }, cursor);
     }
     if (listed.status !== undefined) passes.note(visit, listed.status);
     if (!passes.isHeld(visit)) return unreachable(visit);
     const known = cache.records.referrers(visit, subject);
     const entries = known === undefined ? [] : (JSON.parse(known) as readonly Descriptor[]);
-    const answer = await this.#answer(visit, subject, entries, cursor);
+    const answer = await this.#answer({ visit, subject, withOurs: true, entries }, cursor);
     const text = known === undefined ? "its referrers are missing" : "its referrers may be old";
     return withWarning(answer, `Upstream ${upstream.name} cannot be asked: ${text}`);
   }
 
-  async #answer(
-    visit: Visit,
-    subject: Digest,
-    entries: readonly Descriptor[],
-    cursor: Cursor,
-  ): Promise<RegistryResponse> {
+  async #answer(list: List, cursor: Cursor): Promise<RegistryResponse> {
+    const { visit, subject } = list;
     const artifactType = filterOf(visit);
     const page =
       cursor.kind === "local"
-        ? await this.#localPage(visit, subject, cursor.last)
-        : await this.#firstPages(visit, subject, await this.#others(visit, entries), cursor.index);
+        ? await this.#localPage(list, cursor.last)
+        : await this.#firstPages(list, cursor.index);
     const link = page.next === undefined ? {} : { Link: linkTo(visit, subject, page.next) };
     return jsonResponse(
       200,
@@ -84,7 +91,7 @@ export class MergedReferrers {
   }
 
   /** The upstream's entries that are wanted and that our catalogue does not list itself. */
-  async #others(visit: Visit, entries: readonly Descriptor[]): Promise<readonly Descriptor[]> {
+  async #others({ visit, entries }: List): Promise<readonly Descriptor[]> {
     const artifactType = filterOf(visit);
     const kept: Descriptor[] = [];
     for (const entry of entries) {
@@ -96,24 +103,18 @@ export class MergedReferrers {
   }
 
   /** A page of the upstream's entries; on the last of them ours begin, if they fit. */
-  async #firstPages(
-    visit: Visit,
-    subject: Digest,
-    entries: readonly Descriptor[],
-    index: number,
-  ): Promise<Page> {
-    const rest = entries.slice(index);
-    const page = fitting(rest, REFERRERS_PAGE_BYTES);
+  async #firstPages(list: List, index: number): Promise<Page> {
+    const rest = (await this.#others(list)).slice(index);
+    const page = fitting(rest);
     if (page.length < rest.length) return { entries: page, next: `u${index + page.length}` };
-    const local = await this.#localPage(visit, subject, "0");
+    const local = await this.#localPage(list, "0");
     const all = [...page, ...local.entries];
-    if (fitting(all, REFERRERS_PAGE_BYTES).length === all.length) {
-      return { entries: all, next: local.next };
-    }
+    if (fitting(all).length === all.length) return { entries: all, next: local.next };
     return { entries: page, next: "0" };
   }
 
-  async #localPage(visit: Visit, subject: Digest, last: string): Promise<Page> {
+  async #localPage({ visit, subject, withOurs }: List, last: string): Promise<Page> {
+    if (!withOurs) return { entries: [], next: undefined };
     const artifactType = filterOf(visit);
     const query = new URLSearchParams({ ...(artifactType && { artifactType }), last });
     const path = `referrers/${subject}?${query.toString()}`;
@@ -126,11 +127,11 @@ export class MergedReferrers {
 }
 
 /** Entries up to the limits of number and size, but at least one. */
-function fitting<T extends object>(entries: readonly T[], limitBytes: number): readonly T[] {
+function fitting<T extends object>(entries: readonly T[]): readonly T[] {
   let sizeBytes = 0;
   const end = entries.findIndex((entry, at) => {
     sizeBytes += Buffer.byteLength(JSON.stringify(entry)) + 1;
-    return at === MAX_REFERRERS_PER_PAGE || (at > 0 && sizeBytes > limitBytes);
+    return at === MAX_REFERRERS_PER_PAGE || (at > 0 && sizeBytes > REFERRERS_PAGE_BYTES);
   });
   return end < 0 ? entries : entries.slice(0, end);
 }

@@ -1,9 +1,10 @@
 import type { Digest } from "@soci-ts/core";
+import type { RawAnswer } from "@soci-ts/registry-client";
 import type { RegistryResponse } from "../http.ts";
 import { HELD_PASS_MS, MAX_PASSES, PASS_MS } from "./limits.ts";
 import type { Records } from "./records.ts";
-import { isTrouble, relayed, unreachable } from "./relay.ts";
-import { rawRequest, type Visit, visitorOf } from "./visit.ts";
+import { isTrouble, retold, unreachable } from "./relay.ts";
+import { pullRequest, rawRequest, unconditional, type Visit, visitorOf } from "./visit.ts";
 
 /**
  * Who may read what is here of an upstream's repository.
@@ -25,9 +26,10 @@ export class Passes {
 
   /** Notes what an answer of the upstream to a read says about the client's rights. */
   note(visit: Visit, status: number): void {
-    if (!visit.upstream.passesLogin || isTrouble(status)) return;
+    const isAllowed = status === 200 || status === 206;
+    // 404 says nothing: some registries say it to whom they do not know.
+    if (!visit.upstream.passesLogin || !(isAllowed || isForbidden(status))) return;
     const key = keyOf(visit);
-    const isAllowed = status !== 401 && status !== 403;
     this.#givenMs.delete(key);
     if (isAllowed) this.#givenMs.set(key, Date.now());
     const [oldest] = this.#givenMs.keys();
@@ -46,8 +48,9 @@ export class Passes {
   }
 
   /**
-   * Whether the client may have what is here; asks the upstream (HEAD) if that is not known.
-   * @param digest - content that is cached, so that the repository must have it; undefined for what was pushed here.
+   * Whether the client may have what is here; asks the upstream if that is not known: for content that is cached by HEAD, as the
+   * repository must have it; for what was pushed here, which the upstream need not have, by the list of tags.
+   * @param digest - of content that is cached; undefined for what was pushed here.
    * @returns undefined if it may, else what it is to be told.
    */
   async refusal(visit: Visit, digest?: Digest): Promise<RegistryResponse | undefined> {
@@ -57,25 +60,35 @@ export class Passes {
     const isUsable = isKnown && this.isHeld(visit);
     if (isUsable && visit.upstream.isResting) return undefined;
     try {
-      const request = rawRequest(visit, { method: "HEAD" });
-      const answer = await visit.upstream.ask(request, this.#patienceMs);
-      this.note(visit, answer.status);
+      const answer = await this.#ask(visit, digest);
       const { status } = answer;
-      answer.close();
+      this.note(visit, status);
       if (digest !== undefined && status === 200) this.#records.link(visit, digest);
-      if (status === 200 || status === 206) return undefined;
-      if (isUsable && isTrouble(status)) return undefined;
-      const isElsewhere = digest === undefined && status !== 401 && status !== 403;
-      return isElsewhere && !isTrouble(status) ? undefined : relayed(visit, answer);
+      return status === 200 || (isUsable && isTrouble(status)) ? undefined : retold(visit, answer);
     } catch {
       // The upstream has logged why.
       return isUsable ? undefined : unreachable(visit);
     }
   }
 
+  async #ask(visit: Visit, digest: Digest | undefined): Promise<RawAnswer> {
+    const headers = unconditional(rawRequest(visit).headers);
+    const request =
+      digest === undefined
+        ? pullRequest(visit, `/v2/${visit.repository}/tags/list?n=1`)
+        : rawRequest(visit, { method: "HEAD", headers });
+    const answer = await visit.upstream.ask(request, this.#patienceMs);
+    answer.close();
+    return answer;
+  }
+
   #ageMs(visit: Visit): number {
     return Date.now() - (this.#givenMs.get(keyOf(visit)) ?? Number.NEGATIVE_INFINITY);
   }
+}
+
+function isForbidden(status: number): boolean {
+  return status === 401 || status === 403;
 }
 
 function keyOf(visit: Visit): string {

@@ -4,7 +4,7 @@ import { type Digest, sha256 } from "@soci-ts/core";
 import { MEDIA_TYPE_OCI_MANIFEST } from "@soci-ts/oci";
 import { seededBytes } from "@soci-ts/testkit";
 import { startCompanion, type TestCompanion } from "../testing/companions.ts";
-import { ask, manifestOf, putBlob, putManifest } from "../testing/harness.ts";
+import { ask, broken, manifestOf, putBlob, putManifest } from "../testing/harness.ts";
 import { startUpstream, type UpstreamServer } from "../testing/upstream-server.ts";
 
 const REPOSITORY = "team/app";
@@ -101,6 +101,7 @@ describe("a push through the companion", () => {
     it(`is kept here with its blobs where the upstream ${name}`, async () => {
       await using upstream = await startUpstream(behaviour);
       await using test = await startCompanion([upstream]);
+      await putManifest(upstream.registry, REPOSITORY, manifestOf([]), "v1");
       const pushed = artifact(2);
       const answer = await pushArtifact(test, pushed);
       assert.equal(answer.status, 201);
@@ -144,9 +145,49 @@ describe("a push through the companion", () => {
     assert.deepEqual(new Set(upstream.authorizations), new Set([undefined]));
   });
 
+  it("is kept nowhere for a client that the upstream has not let read the repository", async () => {
+    await using upstream = await startUpstream();
+    await using test = await startCompanion([upstream]);
+    await putManifest(upstream.registry, REPOSITORY, manifestOf([]), "v1");
+    // As registries do that do not tell strangers what exists.
+    upstream.intercept = (request, response) => {
+      if (request.headers.authorization !== undefined) return false;
+      request.resume();
+      response.writeHead(404, { "content-length": 0 }).end();
+      return true;
+    };
+    const pushed = artifact(5);
+    assert.equal((await pushManifest(test, pushed.bytes, pushed.digest)).status, 404);
+    assert.equal(
+      (await ask(test.companion, "POST", `/v2/${REPOSITORY}/blobs/uploads/`)).status,
+      404,
+    );
+    assert.deepEqual(await kept(test, pushed), NOTHING);
+  });
+
+  it("that its client breaks off is no fault of the upstream", async () => {
+    await using upstream = await startUpstream();
+    await using test = await startCompanion([upstream]);
+    const begun = await ask(test.companion, "POST", `/v2/${REPOSITORY}/blobs/uploads/`);
+    const headers = { "content-length": "5000" };
+    const body = broken(Buffer.alloc(3000));
+    const answer = await ask(test.companion, "PATCH", begun.headers["Location"]!, {
+      body,
+      headers,
+    });
+    assert.equal(answer.status, 400);
+    await putManifest(upstream.registry, REPOSITORY, manifestOf([]), "v1");
+    const asked = upstream.requests.length;
+    for (const expected of [1, 2]) {
+      await ask(test.companion, "GET", `/v2/${REPOSITORY}/manifests/v1`);
+      assert.equal(upstream.requests.length, asked + expected, "it is not left alone");
+    }
+  });
+
   it("of an image that the upstream refuses stays refused", async () => {
     await using upstream = await startUpstream({ readOnly: 405 });
     await using test = await startCompanion([upstream]);
+    await putManifest(upstream.registry, REPOSITORY, manifestOf([]), "v0");
     await pushBlob(test, CONFIG);
     assert.equal((await pushManifest(test, manifestOf([]), "v1")).status, 405);
   });
@@ -180,6 +221,7 @@ describe("a push through the companion", () => {
   it("in one POST that the upstream refuses is begun here, and the client sends it once more", async () => {
     await using upstream = await startUpstream({ readOnly: 405 });
     await using test = await startCompanion([upstream]);
+    await putManifest(upstream.registry, REPOSITORY, manifestOf([]), "v0");
     const bytes = Buffer.from("at once");
     const digest = sha256(bytes);
     const url = `/v2/${REPOSITORY}/blobs/uploads/?digest=${digest}`;
@@ -215,7 +257,7 @@ describe("a push through the companion", () => {
     const location = begun.headers["Location"]!;
     assert.ok(!location.includes(other.host));
     const refused = await ask(test.companion, "PATCH", location, { body: Buffer.from("x") });
-    assert.equal(refused.status, 503);
+    assert.equal(refused.status, 502);
     assert.deepEqual(other.requests, []);
     const guessed = `/v2/${REPOSITORY}/blobs/uploads/${encodeURIComponent(other.url.href)}`;
     assert.equal((await ask(test.companion, "PATCH", guessed)).status, 404);

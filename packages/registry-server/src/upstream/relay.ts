@@ -1,5 +1,5 @@
 import { closeSync } from "node:fs";
-import { concatBytes, isDigest } from "@soci-ts/core";
+import { AppError, concatBytes, isDigest } from "@soci-ts/core";
 import type { RawAnswer } from "@soci-ts/registry-client";
 import { bytesResponse, emptyResponse, jsonResponse, type RegistryResponse } from "../http.ts";
 import { answerHeaders } from "./headers.ts";
@@ -30,6 +30,26 @@ export function relayed(visit: Visit, answer: RawAnswer): RegistryResponse {
     headers,
     body: { kind: "stream", pieces: answer.body, cancel: answer.close },
   };
+}
+
+const CODES: ReadonlyMap<number, string> = new Map([
+  [401, "UNAUTHORIZED"],
+  [403, "DENIED"],
+  [404, "NAME_UNKNOWN"],
+  [429, "TOOMANYREQUESTS"],
+]);
+
+/** The refusal that an answer to a HEAD request is, for a client that may have sent GET: with a body of ours, as there is none. */
+export function retold(visit: Visit, answer: RawAnswer): RegistryResponse {
+  const { "Content-Length": _length, ...headers } = answerHeaders(answer);
+  const code = CODES.get(answer.status) ?? "UNKNOWN";
+  const message = `The upstream registry ${visit.upstream.name} says ${answer.status}`;
+  const errors = [{ code, message }];
+  return jsonResponse(
+    answer.status,
+    { errors },
+    { ...headers, "Content-Type": "application/json" },
+  );
 }
 
 /**
@@ -71,6 +91,11 @@ export function unreachable({ upstream }: Visit): RegistryResponse {
   const message = `The upstream registry ${upstream.name} cannot be reached`;
   const errors = [{ code: "UNKNOWN", message }];
   return jsonResponse(503, { errors }, { "Retry-After": "5" });
+}
+
+/** For `catch`: no answer becomes undefined, other failures stay. */
+export function silenceAsUndefined(error: unknown): undefined {
+  if (!(error instanceof AppError) || error.code !== "unavailable") throw error;
 }
 
 /** The same answer with a warning (distribution-spec v1.1.1 §Warnings). */

@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
 import type { RawAnswer } from "@soci-ts/registry-client";
 import { contentLengthOf, type RegistryResponse } from "../http.ts";
-import { answerHeaders } from "./headers.ts";
+import { whole } from "../uploads.ts";
+import type { ReadDeps } from "./blob-reads.ts";
 import { MAX_SESSIONS } from "./limits.ts";
 import type { LocalRegistry } from "./local.ts";
+import type { Passes } from "./passes.ts";
 import { isRefusal } from "./refusal.ts";
 import { relayed } from "./relay.ts";
 import { isRead, rawRequest, type Visit } from "./visit.ts";
@@ -22,11 +24,13 @@ interface Session {
  */
 export class UploadSessions {
   readonly #local: LocalRegistry;
+  readonly #passes: Passes;
   /** By id, the oldest first. */
   readonly #sessions = new Map<string, Session>();
 
-  constructor(local: LocalRegistry) {
+  constructor({ local, passes }: Pick<ReadDeps, "local" | "passes">) {
     this.#local = local;
+    this.#passes = passes;
   }
 
   /** Answers `/v2/<name>/blobs/uploads/`. */
@@ -34,6 +38,8 @@ export class UploadSessions {
     const { request, upstream } = visit;
     const answer = await upstream.ask(rawRequest(visit, bodyOf(visit)));
     if (request.method === "POST" && isRefusal(visit, answer.status)) {
+      const refusal = await this.#passes.refusal(visit);
+      if (refusal !== undefined) return relayed(visit, answer);
       answer.close();
       return this.#beginHere(visit);
     }
@@ -68,7 +74,7 @@ export class UploadSessions {
     }
     const response = relayed(visit, answer);
     const ours = { Location: `/v2/${repository}/blobs/uploads/${id}`, "Docker-Upload-Uuid": id };
-    return { ...response, headers: { ...answerHeaders(answer), ...response.headers, ...ours } };
+    return { ...response, headers: { ...response.headers, ...ours } };
   }
 
   /** A body that went to the upstream is spent, so the client is told to send it once more (distribution-spec v1.1.1 end-4b). */
@@ -84,7 +90,7 @@ async function* nothing(): AsyncIterable<Uint8Array> {}
 function bodyOf(visit: Visit): { readonly body?: AsyncIterable<Uint8Array> } {
   const { request } = visit;
   if (isRead(visit) || request.method === "DELETE") return {};
-  return contentLengthOf(request) === 0 ? {} : { body: request.body };
+  return contentLengthOf(request) === 0 ? {} : { body: whole(request.body) };
 }
 
 /** Added as text: the rest may be signed. */

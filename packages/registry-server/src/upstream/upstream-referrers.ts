@@ -10,12 +10,17 @@ import { type RawAnswer, referrersTag } from "@soci-ts/registry-client";
 import type { RegistryResponse } from "../http.ts";
 import { MAX_REFERRERS_PAGES, MAX_UPSTREAM_REFERRERS } from "./limits.ts";
 import { isTrouble, readLimited, relayed } from "./relay.ts";
-import { rawRequest, type Visit } from "./visit.ts";
+import { pullRequest, type Visit } from "./visit.ts";
 
 /** What an upstream says about the referrers of a manifest. */
 export type UpstreamReferrers =
   /** All of them, unfiltered; those of the API first. */
-  | { readonly kind: "listed"; readonly entries: readonly Descriptor[] }
+  | {
+      readonly kind: "listed";
+      readonly entries: readonly Descriptor[];
+      /** 200 if it has let the client read anything. */
+      readonly status: number;
+    }
   | { readonly kind: "refused"; readonly response: RegistryResponse }
   /** It cannot be asked, or answers (with this status) what is no list. */
   | { readonly kind: "silent"; readonly status?: number };
@@ -38,14 +43,16 @@ export async function upstreamReferrers(
     for (const answer of answers) if (answer !== refusal) answer.close();
     return { kind: "refused", response: relayed(visit, refusal) };
   }
-  const isSilent = answers.length < 2 || answers.every(({ status }) => isTrouble(status));
-  if (isSilent || (tag !== undefined && isTrouble(tag.status))) {
+  // 501 is said of the API by who does not have it.
+  const isSilent = answers.some(({ status }) => isTrouble(status) && status !== 501);
+  if (answers.length < 2 || isSilent) {
     for (const answer of answers) answer.close();
     return { kind: "silent" };
   }
   try {
     const lists = [await listed(visit, api, patienceMs), await listed(visit, tag, patienceMs)];
-    return { kind: "listed", entries: distinct(lists.flat()) };
+    const status = answers.some((answer) => answer.status === 200) ? 200 : 404;
+    return { kind: "listed", entries: distinct(lists.flat()), status };
   } catch {
     // A list that breaks off, or is none: as good as no answer.
     return { kind: "silent", status: 200 };
@@ -59,13 +66,8 @@ async function askList(
   target: string,
   patienceMs: number,
 ): Promise<RawAnswer | undefined> {
-  const { authorization } = rawRequest(visit).headers;
-  const headers = {
-    accept: `${MEDIA_TYPE_OCI_INDEX}, ${MEDIA_TYPE_OCI_MANIFEST};q=0.5`,
-    "accept-encoding": "identity",
-    ...(authorization !== undefined && { authorization }),
-  };
-  const request = rawRequest(visit, { method: "GET", target, headers });
+  const accept = `${MEDIA_TYPE_OCI_INDEX}, ${MEDIA_TYPE_OCI_MANIFEST};q=0.5`;
+  const request = pullRequest(visit, target, accept);
   // The upstream has logged why.
   return visit.upstream.ask(request, patienceMs).catch(() => undefined);
 }

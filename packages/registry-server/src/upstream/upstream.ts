@@ -1,5 +1,10 @@
 import { AppError, type Logger, type Metrics } from "@soci-ts/core";
-import { type RawAnswer, RawRegistry, type RawRequest } from "@soci-ts/registry-client";
+import {
+  type RawAnswer,
+  RawRegistry,
+  type RawRequest,
+  TransportError,
+} from "@soci-ts/registry-client";
 import { isRepositoryName } from "../route.ts";
 import { CONNECT_TIMEOUT_MS, REST_MS } from "./limits.ts";
 import type { UpstreamOptions } from "./options.ts";
@@ -58,7 +63,7 @@ export class Upstream implements AsyncDisposable {
    * Sends a request.
    * @param patienceMs - how long to wait for the head of the answer, if not as long as usual; while it rests never longer than
    * the patience with all, so that what is not known without it does not wait in vain each time.
-   * @throws AppError `unavailable` if no answer comes.
+   * @throws AppError `unavailable` if no answer comes; else as {@link RawRegistry.send}.
    */
   async ask(request: RawRequest, patienceMs?: number): Promise<RawAnswer> {
     const abort = new AbortController();
@@ -71,13 +76,21 @@ export class Upstream implements AsyncDisposable {
       this.#restsUntilMs = 0;
       return { ...answer, body: this.#counted(answer.body) };
     } catch (cause) {
-      this.#restsUntilMs = Date.now() + REST_MS;
-      const reason = abort.signal.aborted ? "no answer in time" : AppError.from(cause).message;
-      this.#deps.logger.warn("upstream does not answer", { upstream: this.name, reason });
-      throw unavailable(this.name, reason, cause);
+      throw this.#failure(cause, abort.signal);
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** What is wrong with the way to it makes it rest; what it says, or where it leads, does not. */
+  #failure(cause: unknown, { aborted }: AbortSignal): AppError {
+    const failure = AppError.from(cause);
+    const reason = aborted ? "no answer in time" : failure.message;
+    this.#deps.logger.warn("upstream gives no answer", { upstream: this.name, reason });
+    if (!aborted && !(failure instanceof TransportError)) return failure;
+    this.#restsUntilMs = Date.now() + REST_MS;
+    const message = `Cannot ask upstream ${this.name}: ${reason}`;
+    return new AppError("unavailable", message, { cause });
   }
 
   /** See {@link RawRegistry.location}. */
@@ -96,8 +109,4 @@ export class Upstream implements AsyncDisposable {
       yield piece;
     }
   }
-}
-
-function unavailable(name: string, reason: string, cause: unknown): AppError {
-  return new AppError("unavailable", `Cannot ask upstream ${name}: ${reason}`, { cause });
 }

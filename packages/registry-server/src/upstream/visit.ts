@@ -56,6 +56,35 @@ export function rawRequest(visit: Visit, change: Partial<RawRequest> = {}): RawR
   };
 }
 
+/** A request of ours for the visit's repository, with the client's login where that is passed on. */
+export function pullRequest(visit: Visit, target: string, accept = "*/*"): RawRequest {
+  const { upstream, repository, request } = visit;
+  const login = requestHeaders(request, upstream.passesLogin)["authorization"];
+  return {
+    ...{ method: "GET", target },
+    headers: {
+      "accept-encoding": "identity",
+      ...(login !== undefined && { authorization: login }),
+      accept,
+    },
+    scope: { repository, scopes: [`repository:${repository}:pull`] },
+  };
+}
+
+const CONDITIONS: ReadonlySet<string> = new Set([
+  "if-match",
+  "if-modified-since",
+  "if-none-match",
+  "if-range",
+  "if-unmodified-since",
+  "range",
+]);
+
+/** The headers of a request for all of something, whatever the client has of it. */
+export function unconditional(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !CONDITIONS.has(name)));
+}
+
 /** Node's server lets only known methods through. */
 function methodOf(method: string): RawRequest["method"] {
   return method as RawRequest["method"];
