@@ -15,7 +15,7 @@ import type { Cache } from "./cache.ts";
 import type { LocalRegistry } from "./local.ts";
 import type { Passes } from "./passes.ts";
 import { again, relayed, unreachable } from "./relay.ts";
-import type { OpenBlob } from "./transfer.ts";
+import type { OpenBlob } from "./transfer-answers.ts";
 import type { SharedTransfer, Transfers } from "./transfers.ts";
 import { rawRequest, unconditional, type Visit, visitorOf } from "./visit.ts";
 

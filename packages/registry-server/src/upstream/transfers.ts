@@ -1,7 +1,8 @@
 import type { Digest, Logger } from "@soci-ts/core";
 import type { Cache } from "./cache.ts";
 import { MAX_TRANSFERS } from "./limits.ts";
-import { type OpenBlob, Transfer } from "./transfer.ts";
+import { Transfer } from "./transfer.ts";
+import type { OpenBlob } from "./transfer-answers.ts";
 
 /** A transfer, and who began it. */
 export interface SharedTransfer {
