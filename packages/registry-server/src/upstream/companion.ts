@@ -239,6 +239,12 @@ export async function openCompanion(
   const patienceMs = options.patienceMs ?? DEFAULT_PATIENCE_MS;
   const deps = { logger, metrics, patienceMs };
   await using resources = new DisposeStack();
+  await mkdir(directory, { recursive: true });
+  const cache = resources.use(
+    await Cache.open(directory, { limitBytes: options.cacheBytes, ...deps }),
+  );
+  const transfers = resources.use(new Transfers(cache, logger));
+  // Closed before the transfers, which would wait for what they send.
   const upstreams = options.upstreams.map((each) => resources.use(new Upstream(each, deps)));
   const rooms = new Set(upstreams.map(({ room }) => room));
   if (upstreams.length === 0 || rooms.size < upstreams.length) {
@@ -247,11 +253,6 @@ export async function openCompanion(
       "Cannot open companion: want upstreams of different names",
     );
   }
-  await mkdir(directory, { recursive: true });
-  const cache = resources.use(
-    await Cache.open(directory, { limitBytes: options.cacheBytes, ...deps }),
-  );
-  const transfers = resources.use(new Transfers(cache, logger));
   const local = new LocalRegistry(registry);
   const passes = new Passes(cache.records, patienceMs);
   const reads = { local, cache, passes, transfers };

@@ -57,6 +57,7 @@ export class GrowingFile {
     return this.#inTurn(async () => {
       await this.#write(bytes, this.#frontier);
       this.#frontier += bytes.length;
+      this.#progress.emit("progress");
     });
   }
 
@@ -65,6 +66,7 @@ export class GrowingFile {
     return this.#inTurn(async () => {
       const ahead = bytes.subarray(Math.max(0, this.#frontier - position));
       await this.#write(ahead, position + bytes.length - ahead.length);
+      this.#progress.emit("progress");
     });
   }
 
@@ -84,7 +86,6 @@ export class GrowingFile {
       written += bytesWritten;
     }
     this.#coverage.add(position, position + bytes.length);
-    this.#progress.emit("progress");
   }
 
   /** Syncs what was written. */
