@@ -30,7 +30,7 @@ export async function startCompanion(
   const companion = resources.use(
     await openCompanion(join(root, "cache"), registry, {
       cacheBytes: 100_000_000,
-      patienceMs: 300,
+      patienceMs: 5_000,
       ...options,
       upstreams: upstreams.map((upstream) => ({ name: "up.test", ...upstream })),
     }),

@@ -46,7 +46,7 @@ describe("a manifest through the companion", () => {
 
   it("by tag is given with a warning when the upstream is down, slow or in trouble", async () => {
     await using upstream = await startUpstream();
-    await using test = await startCompanion([upstream]);
+    await using test = await startCompanion([upstream], { patienceMs: 300 });
     const bytes = manifestOf([]);
     await putManifest(upstream.registry, REPOSITORY, bytes, "v1");
     await ask(test.companion, "GET", pathOf("v1"));
@@ -61,8 +61,7 @@ describe("a manifest through the companion", () => {
       assert.equal(answer.status, 200);
       assert.deepEqual(answer.bytes, bytes);
       assert.match(answer.headers["Warning"] ?? "", /^299 - "Upstream up\.test cannot be asked/);
-      // The patience of the test's companion is 0.3 s.
-      assert.ok(performance.now() - started < 2_000);
+      assert.ok(performance.now() - started < 5_000);
     }
     const asked = upstream.requests.length;
     assert.equal((await ask(test.companion, "HEAD", pathOf("v1"))).status, 200);
