@@ -133,7 +133,8 @@ export class Guard implements RegistryHandler {
     );
     if (allowance === undefined) return this.#handler.handle(request);
     if (digest !== undefined) allowance.take(this.#facts.blobSize(digest) ?? 0);
-    return storeWithin(allowance, this.#handler, { request, route });
+    // Awaited here: the allowance ends with this scope.
+    return await storeWithin(allowance, this.#handler, { request, route });
   }
 
   #checkMount({ request, identity }: Passage): ReturnType<typeof checkMount> {
