@@ -214,8 +214,8 @@ describe("Guard", () => {
   it("has limits for clients and for users, and tells both when to come back", async () => {
     await using guarded = await openGuarded({
       users: ["anna", "bob"],
-      clientRequestsPerSecond: 1,
-      userRequestsPerSecond: 1,
+      clientRequestsPerSecond: 0.2,
+      userRequestsPerSecond: 0.2,
       trustedProxies: ["192.0.2.1"],
     });
     const from = async (address: string, user: string, forwarded = address) => {
@@ -223,11 +223,11 @@ describe("Guard", () => {
       const peer = { address, isSecure: false };
       return ask(guarded.handler, "GET", "/v2/", { headers, peer });
     };
-    for (let at = 0; at < 10; at += 1) assert.equal((await from("192.0.2.5", "anna")).status, 200);
+    for (let at = 0; at < 2; at += 1) assert.equal((await from("192.0.2.5", "anna")).status, 200);
     const refused = await from("192.0.2.5", "bob");
     assert.equal(refused.status, 429);
     assert.deepEqual(codes(refused), ["TOOMANYREQUESTS"]);
-    assert.equal(refused.headers["Retry-After"], "1");
+    assert.match(refused.headers["Retry-After"]!, /^[345]$/);
     assert.equal((await from("192.0.2.6", "bob")).status, 200);
     assert.equal((await from("192.0.2.6", "anna")).status, 429);
     assert.equal((await from("192.0.2.5", "bob", "198.51.100.9")).status, 429);
