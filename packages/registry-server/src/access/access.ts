@@ -15,6 +15,7 @@ import { ACTIONS, type AccessRule, AccessRules, ANY_USER, type UserGroup } from 
 import { TokenEndpoint } from "./token-endpoint.ts";
 import { TokenKeys } from "./token-keys.ts";
 import { OwnTokens } from "./tokens.ts";
+import { VerifiedTokens } from "./verified-tokens.ts";
 import { WatchedFile } from "./watched-file.ts";
 
 const ROTATION_CHECK_MS: number = 60 * 60 * 1000;
@@ -105,7 +106,7 @@ export async function openAccess(options: AccessOptions): Promise<Access> {
   );
   const tokens =
     isOpen || issuer !== undefined ? undefined : await openTokens(options, logger, resources);
-  const verifiers = { passwords, tokens, issuer };
+  const verifiers = { passwords, tokens, issuer, verified: new VerifiedTokens() };
   const { service, publicUrl } = options;
   const tokenService = { service, publicUrl, realm: options.issuer?.realm };
   const parts: GuardParts = {

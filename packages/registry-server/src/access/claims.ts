@@ -14,6 +14,7 @@ export interface Claims {
   /** Who it was given to; `undefined` for nobody in particular. */
   readonly user: string | undefined;
   readonly grants: Grants;
+  readonly expiresMs: number;
 }
 
 /**
@@ -34,7 +35,7 @@ export function readClaims(
     return undefined;
   }
   const user = typeof sub === "string" && sub !== "" ? sub : undefined;
-  return { user, grants: readAccess(access) };
+  return { user, grants: readAccess(access), expiresMs: exp * 1000 };
 }
 
 /** The `access` claim: entries that are no actions on a repository are passed over. */

@@ -1,11 +1,10 @@
-import type { Claims } from "./claims.ts";
-import { readClaims } from "./claims.ts";
+import { type Claims, readClaims } from "./claims.ts";
 import { type IssuerKey, isSignedByIssuer } from "./issuer-keys.ts";
-import { decodeToken } from "./jwt.ts";
+import { type DecodedToken, decodeToken } from "./jwt.ts";
 import type { Passwords } from "./passwords.ts";
 import { unauthorized } from "./refusals.ts";
-import type { Grants } from "./scopes.ts";
 import type { OwnTokens } from "./tokens.ts";
+import type { TokenIdentity, VerifiedTokens } from "./verified-tokens.ts";
 import type { WatchedFile } from "./watched-file.ts";
 
 const ISSUER_LEEWAY_MS = 60_000;
@@ -14,11 +13,7 @@ const ISSUER_LEEWAY_MS = 60_000;
 export type Identity =
   | { readonly kind: "none" }
   | { readonly kind: "password"; readonly user: string }
-  | {
-      readonly kind: "own_token" | "issuer_token";
-      readonly user: string | undefined;
-      readonly grants: Grants;
-    };
+  | TokenIdentity;
 
 /** Name and password of an `Authorization: Basic` header. */
 export interface Credentials {
@@ -38,6 +33,7 @@ export interface Issuer {
 /** What identities can be verified with. */
 export interface Verifiers {
   readonly passwords: Passwords | undefined;
+  readonly verified: VerifiedTokens;
   readonly tokens: OwnTokens | undefined;
   readonly issuer: Issuer | undefined;
 }
@@ -57,7 +53,7 @@ export async function identify(
     case "basic":
       return { kind: "password", user: await checkPassword(value, client, verifiers) };
     case "bearer":
-      return verifyToken(value.trim(), verifiers);
+      return knownToken(value.trim(), verifiers);
     default:
       throw unauthorized("Cannot use this kind of authorization: want Bearer or Basic");
   }
@@ -85,22 +81,33 @@ async function checkPassword(
   throw unauthorized("Cannot log in: wrong user name or password");
 }
 
-function verifyToken(text: string, { passwords, tokens, issuer }: Verifiers): Identity {
+/** A user who was removed is gone at once, not when his tokens expire. */
+function knownToken(text: string, verifiers: Verifiers): Identity {
+  const { verified, passwords } = verifiers;
+  const identity = verified.find(text) ?? verifyToken(text, verifiers);
+  const isGone =
+    identity.kind === "own_token" &&
+    identity.user !== undefined &&
+    passwords?.has(identity.user) !== true;
+  if (isGone) throw invalidToken();
+  return identity;
+}
+
+function verifyToken(text: string, { verified, tokens, issuer }: Verifiers): TokenIdentity {
   const token = decodeToken(text);
   if (token === undefined) throw invalidToken();
   const own = tokens?.verify(token);
-  // A user who was removed is gone at once, not when his tokens expire.
-  if (own !== undefined && (own.user === undefined || passwords?.has(own.user) === true)) {
-    return { kind: "own_token", ...own };
-  }
-  let claims: Claims | undefined;
-  if (issuer !== undefined && isSignedByIssuer(token, issuer.keys.value)) {
-    const { name, service } = issuer;
-    const wanted = { issuer: name, audience: service, leewayMs: ISSUER_LEEWAY_MS };
-    claims = readClaims(token.payload, wanted, Date.now());
-  }
+  const claims = own ?? (issuer && verifyForeign(token, issuer));
   if (claims === undefined) throw invalidToken();
-  return { kind: "issuer_token", ...claims };
+  const { user, grants, expiresMs } = claims;
+  const kind = own === undefined ? "issuer_token" : "own_token";
+  return verified.remember(text, { kind, user, grants }, expiresMs);
+}
+
+function verifyForeign(token: DecodedToken, { name, service, keys }: Issuer): Claims | undefined {
+  if (!isSignedByIssuer(token, keys.value)) return undefined;
+  const wanted = { issuer: name, audience: service, leewayMs: ISSUER_LEEWAY_MS };
+  return readClaims(token.payload, wanted, Date.now());
 }
 
 function invalidToken(): Error {

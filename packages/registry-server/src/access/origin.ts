@@ -16,9 +16,11 @@ export interface Origin {
 /** The proxies whose word is taken: what others say in `X-Forwarded-*` is whatever a client likes to say. */
 export class TrustedProxies {
   readonly #networks = new BlockList();
+  readonly #isEmpty: boolean;
 
   /** @param networks - addresses (`::1`) and networks (`10.0.0.0/8`). */
   constructor(networks: readonly string[]) {
+    this.#isEmpty = networks.length === 0;
     for (const network of networks) {
       const [address = "", bits] = network.split("/");
       const family = isIP(address) === 6 ? "ipv6" : "ipv4";
@@ -44,6 +46,7 @@ export class TrustedProxies {
   }
 
   #isTrusted(address: string): boolean {
+    if (this.#isEmpty) return false;
     const family = isIP(address);
     return family !== 0 && this.#networks.check(address, family === 6 ? "ipv6" : "ipv4");
   }

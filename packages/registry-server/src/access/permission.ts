@@ -18,7 +18,7 @@ export function permissionOf(
     return isGranted(identity.grants, repository, action) ? "allowed" : "token";
   }
   const user = identity.kind === "none" ? undefined : identity.user;
-  if (!rules.allowed(user, repository).has(action)) return user === undefined ? "login" : "denied";
+  if (!rules.allows(user, repository, action)) return user === undefined ? "login" : "denied";
   if (identity.kind === "own_token" && !isGranted(identity.grants, repository, action)) {
     return "token";
   }

@@ -44,20 +44,23 @@ export class AccessRules {
     }));
   }
 
-  /** What a user may do there; without a user, what anybody may. */
-  allowed(user: string | undefined, repository: string): ReadonlySet<Action> {
-    const allowed = new Set<Action>();
-    for (const { globs, users, allow } of this.#rules) {
-      const isMeant =
-        users.has(ANONYMOUS) || (user !== undefined && (users.has(ANY_USER) || users.has(user)));
-      if (!isMeant || !globs.some((glob) => glob.matches(repository))) continue;
-      for (const action of allow) allowed.add(action);
-    }
-    return allowed;
+  /** True if a user may do something there; without a user, if anybody may. */
+  allows(user: string | undefined, repository: string, action: Action): boolean {
+    return this.#rules.some(
+      (rule) =>
+        rule.allow.includes(action) &&
+        isMeant(user, rule) &&
+        rule.globs.some((glob) => glob.matches(repository)),
+    );
   }
 
   /** True if something is allowed without logging in. */
   get hasAnonymous(): boolean {
     return this.#rules.some(({ users }) => users.has(ANONYMOUS));
   }
+}
+
+function isMeant(user: string | undefined, { users }: CompiledRule): boolean {
+  if (users.has(ANONYMOUS)) return true;
+  return user !== undefined && (users.has(ANY_USER) || users.has(user));
 }

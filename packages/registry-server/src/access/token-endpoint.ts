@@ -98,8 +98,7 @@ export class TokenEndpoint {
   }
 
   async #login(header: string, client: string): Promise<string> {
-    const { passwords } = this.#parts.verifiers;
-    const verifiers = { passwords, tokens: undefined, issuer: undefined };
+    const verifiers = { ...this.#parts.verifiers, tokens: undefined, issuer: undefined };
     try {
       const identity = await identify(header, client, verifiers);
       if (identity.kind === "password") return identity.user;
@@ -132,9 +131,10 @@ export class TokenEndpoint {
   #grant(user: string | undefined, scopes: Grants): Grants {
     const grants = new Map<string, ReadonlySet<string>>();
     for (const [repository, wanted] of scopes) {
-      const allowed = this.#parts.rules.allowed(user, repository);
       const actions = ACTIONS.filter(
-        (action) => allowed.has(action) && (wanted.has(action) || wanted.has("*")),
+        (action) =>
+          (wanted.has(action) || wanted.has("*")) &&
+          this.#parts.rules.allows(user, repository, action),
       );
       if (actions.length > 0) grants.set(repository, new Set(actions));
     }
