@@ -4,7 +4,6 @@ import {
   bytesResponse,
   emptyResponse,
   headerOf,
-  matchesEtag,
   type RegistryRequest,
   type RegistryResponse,
   type ResponseBody,
@@ -17,6 +16,7 @@ import type { Passes } from "./passes.ts";
 import { again, relayed, unreachable } from "./relay.ts";
 import type { OpenBlob } from "./transfer-answers.ts";
 import type { SharedTransfer, Transfers } from "./transfers.ts";
+import { hasAlready } from "./validators.ts";
 import { rawRequest, unconditional, type Visit, visitorOf } from "./visit.ts";
 
 /** What reading needs. */
@@ -155,7 +155,7 @@ function blobAnswer(
     "Accept-Ranges": "bytes",
     ETag: etag,
   };
-  if (matchesEtag(headerOf(request, "if-none-match"), etag)) return { status: 304, headers };
+  if (hasAlready(request, etag)) return { status: 304, headers };
   if (request.method === "HEAD") {
     return emptyResponse(200, { ...headers, "Content-Length": String(sizeBytes) });
   }

@@ -9,13 +9,7 @@ import {
 } from "@soci-ts/core";
 import { MANIFEST_LIMIT_BYTES } from "@soci-ts/oci";
 import type { RawAnswer } from "@soci-ts/registry-client";
-import {
-  bytesResponse,
-  emptyResponse,
-  headerOf,
-  matchesEtag,
-  type RegistryResponse,
-} from "../http.ts";
+import { bytesResponse, emptyResponse, headerOf, type RegistryResponse } from "../http.ts";
 import type { ManifestReference } from "../route.ts";
 import type { ReadDeps } from "./blob-reads.ts";
 import { keepManifest } from "./keep-manifest.ts";
@@ -33,6 +27,7 @@ import {
   unreachable,
   withWarning,
 } from "./relay.ts";
+import { hasAlready } from "./validators.ts";
 import { rawRequest, unconditional, type Visit, visitorOf } from "./visit.ts";
 
 /** A manifest that an upstream has just given, or an answer that is passed on as it is. */
@@ -139,7 +134,7 @@ export class ManifestReads {
     const entry = cache.find(digest);
     if (entry?.mediaType === undefined) return undefined;
     const headers = { "Docker-Content-Digest": digest, ETag: `"${digest}"` };
-    if (matchesEtag(headerOf(request, "if-none-match"), headers.ETag)) {
+    if (hasAlready(request, headers.ETag)) {
       return { status: 304, headers };
     }
     const described = { "Content-Type": entry.mediaType, ...headers };
