@@ -201,17 +201,15 @@ function failureOf(visit: Visit, failure: AppError): RegistryResponse {
   if (failure instanceof RegistryError) {
     return refuse(403, "DENIED", `The upstream registry ${name} does not let us in`);
   }
-  switch (failure.code) {
-    case "unavailable":
-      return unreachable(visit);
-    case "data_loss":
-      return refuse(502, "UNKNOWN", `The upstream registry ${name} sent wrong content`);
-    case "failed_precondition":
-    case "permission_denied":
-      return refuse(502, "UNKNOWN", `The upstream registry ${name} leads where nothing is sent`);
-    default:
-      return errorResponse(failure);
+  const { code } = failure;
+  if (code === "unavailable") return unreachable(visit);
+  if (code === "data_loss") {
+    return refuse(502, "UNKNOWN", `The upstream registry ${name} sent wrong content`);
   }
+  if (code === "failed_precondition" || code === "permission_denied") {
+    return refuse(502, "UNKNOWN", `The upstream registry ${name} leads where nothing is sent`);
+  }
+  return errorResponse(failure);
 }
 
 /** What was deleted through us must not come back from the cache. */

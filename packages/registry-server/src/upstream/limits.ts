@@ -28,9 +28,13 @@ export const MAX_JUMPS = 8;
 export const DISK_FULL_PAUSE_MS = 30_000;
 /** Most referrers of one manifest that are taken from an upstream. */
 export const MAX_UPSTREAM_REFERRERS = 10_000;
+/** Most bytes of such a list (16 MiB). */
+export const MAX_UPSTREAM_REFERRERS_BYTES: number = 16 * 1024 * 1024;
 /** Most pages of such a list. */
 export const MAX_REFERRERS_PAGES = 100;
 /** Most lists of referrers that are remembered. */
 export const MAX_REMEMBERED_LISTS = 10_000;
+/** Longest of them in characters. */
+export const MAX_REMEMBERED_LENGTH = 65_536;
 /** Most bytes of blobs that are copied from an upstream with one artifact (1 GiB). */
 export const MAX_KEPT_ARTIFACT_BYTES: number = 1024 * 1024 * 1024;

@@ -1,6 +1,6 @@
 import type { Digest } from "@soci-ts/core";
 import type { Database, Statement } from "@soci-ts/sqlite";
-import { MAX_REMEMBERED_LISTS } from "./limits.ts";
+import { MAX_REMEMBERED_LENGTH, MAX_REMEMBERED_LISTS } from "./limits.ts";
 import type { Visit } from "./visit.ts";
 
 /** What a tag pointed at, and when the upstream said so. */
@@ -75,6 +75,7 @@ export class Records {
     return this.#tag.get(...placeOf(visit), name);
   }
 
+  /** Notes what the upstream says that a tag points at. */
   setTag(visit: Visit, name: string, digest: Digest): void {
     const known = this.tag(visit, name);
     // Only the time would change, and each change is written to the disk.
@@ -82,6 +83,7 @@ export class Records {
     this.#setTag.run(...placeOf(visit), name, digest, Date.now());
   }
 
+  /** Notes that the upstream has no such tag. */
   deleteTag(visit: Visit, name: string): void {
     this.#deleteTag.run(...placeOf(visit), name);
   }
@@ -91,7 +93,9 @@ export class Records {
     return this.#referrers.get(...placeOf(visit), subject)?.entries;
   }
 
+  /** Remembers a list; one that is too long stays as it was remembered before. */
   setReferrers(visit: Visit, subject: Digest, entries: string): void {
+    if (entries.length > MAX_REMEMBERED_LENGTH) return;
     if (this.referrers(visit, subject) === entries) return;
     const id = this.#setReferrers.get(...placeOf(visit), subject, entries)?.id ?? 0;
     this.#dropReferrers.run(id - MAX_REMEMBERED_LISTS);
@@ -102,6 +106,7 @@ export class Records {
     return this.#isOpen.get(...placeOf(visit), Date.now()) !== undefined;
   }
 
+  /** Notes until when that is believed; 0: that it is not so. */
   setOpen(visit: Visit, untilMs: number): void {
     if (untilMs === 0) this.#setClosed.run(...placeOf(visit));
     else this.#setOpen.run(...placeOf(visit), untilMs);

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import type { RawAnswer } from "@soci-ts/registry-client";
+import type { RawAnswer, RawRequest } from "@soci-ts/registry-client";
 import { contentLengthOf, type RegistryResponse } from "../http.ts";
+import { isRepositoryName } from "../route.ts";
 import { whole } from "../uploads.ts";
 import type { ReadDeps } from "./blob-reads.ts";
 import { MAX_SESSIONS } from "./limits.ts";
@@ -36,7 +37,9 @@ export class UploadSessions {
   /** Answers `/v2/<name>/blobs/uploads/`. */
   async begin(visit: Visit): Promise<RegistryResponse> {
     const { request, upstream } = visit;
-    const answer = await upstream.ask(rawRequest(visit, bodyOf(visit)));
+    const answer = await upstream.ask(
+      rawRequest(visit, { ...bodyOf(visit), ...mountScope(visit) }),
+    );
     if (request.method === "POST" && isRefusal(visit, answer.status)) {
       const refusal = await this.#passes.refusal(visit);
       if (refusal !== undefined) return relayed(visit, answer);
@@ -85,6 +88,14 @@ export class UploadSessions {
 }
 
 async function* nothing(): AsyncIterable<Uint8Array> {}
+
+/** A mount needs a login that may read where the blob comes from. */
+function mountScope(visit: Visit): { readonly scope?: RawRequest["scope"] } {
+  const from = visit.query.get("from") ?? "";
+  if (!isRepositoryName(from)) return {};
+  const { scope } = rawRequest(visit);
+  return { scope: { ...scope, scopes: [...scope.scopes, `repository:${from}:pull`] } };
+}
 
 /** The client's body as it comes, if there is one. */
 function bodyOf(visit: Visit): { readonly body?: AsyncIterable<Uint8Array> } {

@@ -8,7 +8,11 @@ import {
 } from "@soci-ts/oci";
 import { type RawAnswer, referrersTag } from "@soci-ts/registry-client";
 import type { RegistryResponse } from "../http.ts";
-import { MAX_REFERRERS_PAGES, MAX_UPSTREAM_REFERRERS } from "./limits.ts";
+import {
+  MAX_REFERRERS_PAGES,
+  MAX_UPSTREAM_REFERRERS,
+  MAX_UPSTREAM_REFERRERS_BYTES,
+} from "./limits.ts";
 import { isTrouble, readLimited, relayed } from "./relay.ts";
 import { pullRequest, type Visit } from "./visit.ts";
 
@@ -80,11 +84,13 @@ async function listed(
 ): Promise<readonly Descriptor[]> {
   const found: Descriptor[] = [];
   let answer = first;
+  let leftBytes = MAX_UPSTREAM_REFERRERS_BYTES;
   for (let pages = 0; answer?.status === 200 && pages < MAX_REFERRERS_PAGES; pages++) {
     const isIndex = answer.headers["content-type"]?.startsWith(MEDIA_TYPE_OCI_INDEX) === true;
     if (!isIndex) return found;
-    const bytes = await readLimited(answer, MANIFEST_LIMIT_BYTES);
+    const bytes = await readLimited(answer, Math.min(MANIFEST_LIMIT_BYTES, leftBytes));
     if (bytes === undefined) throw tooMany();
+    leftBytes -= bytes.length;
     const parsed = parseManifest(bytes, MEDIA_TYPE_OCI_INDEX);
     if (parsed.kind === "index") found.push(...parsed.index.manifests);
     if (found.length > MAX_UPSTREAM_REFERRERS) throw tooMany();
