@@ -19,7 +19,11 @@ import { printTable } from "./table.ts";
 const LAYERS = 6;
 const LAYER_BYTES = 10_000_000;
 const CLIENTS = 20;
+const READS = 60;
 const PULLER = fileURLToPath(new URL("companion-puller.js", import.meta.url));
+const READER = fileURLToPath(new URL("companion-reader.js", import.meta.url));
+/** Where what a lazy start waits for is seen best. */
+const SLOW = { rttMs: 20, megabitPerSecond: 200 } as const;
 const LINKS = [
   { name: "loopback", rttMs: 0, megabitPerSecond: 100_000 },
   { name: "20 ms, 1 Gbit/s", rttMs: 20, megabitPerSecond: 1_000 },
@@ -28,11 +32,14 @@ const LINKS = [
 interface Pull {
   readonly from: string;
   readonly clients: number;
+  /** A process that does it; by default it pulls. */
+  readonly program?: string;
 }
 
-async function measure(link: SlowLink, { from, clients }: Pull): Promise<string[]> {
+async function measure(link: SlowLink, pull: Pull): Promise<string[]> {
+  const { from, clients, program = PULLER } = pull;
   link.resetCounts();
-  const args = [PULLER, `http://${from}`, "image", String(clients)];
+  const args = [program, `http://${from}`, "image", String(clients)];
   const { stdout } = await command(process.execPath, args);
   const { milliseconds, bytes } = JSON.parse(stdout) as { milliseconds: number; bytes: number };
   const { requests, bytesDown } = link.counts;
@@ -69,6 +76,20 @@ try {
       rows.push([`${name}: ${clients} again, companion`, ...(await measure(link, through))]);
     }
   }
+  await using link = await startSlowLink(upstream.host, SLOW);
+  const name = `20 ms, 200 Mbit/s: ${READS} ranges of 128 KiB`;
+  const read = { from: link.host, clients: READS, program: READER };
+  rows.push([`${name}, upstream`, ...(await measure(link, read))]);
+  await using companion = await startCompanionService("up.test", link.host);
+  rows.push([
+    `${name}, cold, companion`,
+    ...(await measure(link, { ...read, from: companion.host })),
+  ]);
+  await companion.settled();
+  rows.push([
+    `${name}, again, companion`,
+    ...(await measure(link, { ...read, from: companion.host })),
+  ]);
   const megabytes = (LAYERS * LAYER_BYTES) / 1e6;
   const title = `pulls of an image of ${megabytes} MB`;
   printTable([title, "s", "MB to clients", "MB of upstream", "requests of upstream"], rows);
