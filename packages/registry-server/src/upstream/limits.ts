@@ -27,7 +27,7 @@ export const MAX_JUMPS = 8;
 /** A range that begins a transfer and is no longer than this (16 MiB) is fetched before the whole. */
 export const MAX_FIRST_RANGE_BYTES: number = 16 * 1024 * 1024;
 /** The whole waits until no range was fetched for this long. */
-export const QUIET_MS = 500;
+export const QUIET_MS = 2_000;
 /** It waits no longer than this to begin: once it is under way, the network holds megabytes of it that cannot wait any more. */
 export const LONGEST_START_WAIT_MS = 30_000;
 /** It waits no longer than this for each piece. */

@@ -24,7 +24,7 @@ export class RightOfWay {
   }
 
   /**
-   * Waits until there has been nothing urgent for half a second, but no longer than `mostMs`, and not at all while somebody waits
+   * Waits until there has been nothing urgent for two seconds, but no longer than `mostMs`, and not at all while somebody waits
    * for `rest` too.
    */
   async clear(
