@@ -15,12 +15,12 @@ interface Chain extends AsyncDisposable {
 }
 
 /** A registry, a link that counts, and a companion before it. */
-async function startChain(): Promise<Chain> {
+async function startChain(more = ""): Promise<Chain> {
   await using resources = new DisposeStack();
   const folders = [resources.use(await freshFolder()), resources.use(await freshFolder())];
   const upstream = resources.use(await startService(testConfig(folders[0]!.path)));
   const proxy = resources.use(await startFaultProxy(new URL(upstream.url).host));
-  const text = `[[upstreams]]\nname = "up.test"\nurl = "http://${proxy.host}"\n`;
+  const text = `[[upstreams]]\nname = "up.test"\nurl = "http://${proxy.host}"\n${more}`;
   const companion = resources.use(await startService(testConfig(folders[1]!.path, text)));
   const running = resources.move();
   const close = (): Promise<void> => running[Symbol.asyncDispose]();
@@ -58,6 +58,22 @@ describe("a companion over HTTP", () => {
     const path = await pushBlob(chain.upstream.url, randomBytes(500_000));
     chain.proxy.rule = () => ({ kind: "flip", atByte: 3 });
     await assert.rejects(ask(chain.companion.url, "GET", path), { code: "ECONNRESET" });
+  });
+
+  it("lets its rules decide where it logs in by itself", async () => {
+    const rules = '[[rules]]\nrepositories = ["team/*"]\nusers = ["anonymous"]\nallow = ["pull"]\n';
+    await using chain = await startChain(`login = "companion"\n${rules}`);
+    const bytes = randomBytes(1000);
+    const path = await pushBlob(chain.upstream.url, bytes);
+    assert.ok((await ask(chain.companion.url, "GET", path)).bytes.equals(bytes));
+    const upload = "/v2/team/app/blobs/uploads/";
+    assert.equal((await ask(chain.companion.url, "POST", upload)).status, 401);
+    const elsewhere = path.replace("team/app", "other/app");
+    assert.equal((await ask(chain.companion.url, "GET", elsewhere)).status, 401);
+    assert.deepEqual(
+      chain.proxy.requests.map(({ method }) => method),
+      ["GET"],
+    );
   });
 
   it("stops while a transfer is under way", async () => {
