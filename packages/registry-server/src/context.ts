@@ -1,6 +1,7 @@
 import type { Logger } from "@soci-ts/core";
 import type { BlobFiles } from "./blob-files.ts";
 import type { BlobTable } from "./catalogue/blobs.ts";
+import type { GarbageTable } from "./catalogue/garbage.ts";
 import type { Listings } from "./catalogue/listings.ts";
 import type { ManifestTable } from "./catalogue/manifests.ts";
 import type { RegistryRequest } from "./http.ts";
@@ -11,9 +12,12 @@ export interface Context {
   readonly blobs: BlobTable;
   readonly manifests: ManifestTable;
   readonly listings: Listings;
+  readonly garbage: GarbageTable;
   readonly files: BlobFiles;
   readonly uploads: Uploads;
   readonly logger: Logger;
+  /** True if nothing may be written: pushes and deletes are refused. */
+  readonly isReadOnly: boolean;
   /** Most bytes of a manifest. */
   readonly manifestLimitBytes: number;
   /** Most descriptors in one answer of the referrers API. */

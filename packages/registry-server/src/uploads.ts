@@ -70,6 +70,11 @@ export class Uploads {
     return new Uploads(directory);
   }
 
+  /** For a registry that takes none: nothing is made or dropped. */
+  static openReadOnly(directory: string): Uploads {
+    return new Uploads(directory);
+  }
+
   /** Starts an upload. `algorithm` is a hint; {@link Uploads.seal} takes any digest. */
   async create(repository: string, algorithm: DigestAlgorithm): Promise<UploadKey> {
     const key = { repository, id: randomUUID() };
