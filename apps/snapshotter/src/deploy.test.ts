@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { parseSettings } from "./config/parse-settings.ts";
+import { parseSettings } from "./config/settings.ts";
 
 const UNITS = fileURLToPath(new URL("../../../deploy/systemd/", import.meta.url));
 const PROGRAM = fileURLToPath(new URL("../bin/soci-snapshotter.js", import.meta.url));
