@@ -117,7 +117,8 @@ export class ManifestTable {
         now,
       );
       if (row === undefined) throw new Error("INSERT … RETURNING gave no row");
-      for (const needed of [...facts.blobs, ...facts.manifests]) this.#refer.run(id, needed, row.id);
+      for (const needed of [...facts.blobs, ...facts.manifests])
+        this.#refer.run(id, needed, row.id);
       this.#forgetRemovedSubject.run(id, digest);
       for (const tag of tags) {
         this.#release.run(now, id, id, tag);

@@ -1,7 +1,7 @@
 import { access, constants, copyFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { AppError, DisposeStack } from "@soci-ts/core";
+import { DisposeStack } from "@soci-ts/core";
 import { type Database, openDatabaseReadOnly } from "@soci-ts/sqlite";
 import { absentAsUndefined } from "../blob-files.ts";
 import { CATALOGUE_VERSION } from "./schema.ts";
@@ -39,14 +39,11 @@ async function copyAside(path: string, resources: DisposeStack): Promise<string>
 }
 
 async function isWritable(root: string): Promise<boolean> {
-  try {
-    await access(root, constants.W_OK);
-    return true;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EROFS" || code === "EACCES") return false;
-    throw new AppError("not_found", `Cannot open registry ${JSON.stringify(root)}`, {
-      cause: error,
-    });
-  }
+  const refusal = await access(root, constants.W_OK).then(
+    () => undefined,
+    (error: NodeJS.ErrnoException) => error,
+  );
+  if (refusal?.code === "EROFS" || refusal?.code === "EACCES") return false;
+  // If the root is absent, opening the catalogue says so.
+  return true;
 }

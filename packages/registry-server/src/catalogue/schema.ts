@@ -78,8 +78,8 @@ CREATE INDEX reference_manifest ON reference (manifest);
 INSERT OR IGNORE INTO reference (repository, digest, manifest)
 SELECT repository, json_extract(part.value, '$.digest'), manifest.id
 FROM manifest JOIN content USING (digest), json_each(CAST(bytes AS TEXT), '$.layers') AS part
-WHERE json_extract(part.value, '$.mediaType') NOT LIKE '%.foreign.%'
-AND json_extract(part.value, '$.mediaType') NOT LIKE '%.nondistributable.%';
+WHERE instr(coalesce(json_extract(part.value, '$.mediaType'), ''), '.foreign.') = 0
+AND instr(coalesce(json_extract(part.value, '$.mediaType'), ''), '.nondistributable.') = 0;
 INSERT OR IGNORE INTO reference (repository, digest, manifest)
 SELECT repository, json_extract(part.value, '$.digest'), manifest.id
 FROM manifest JOIN content USING (digest), json_each(CAST(bytes AS TEXT), '$.manifests') AS part;

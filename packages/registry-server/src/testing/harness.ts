@@ -66,8 +66,10 @@ export async function* broken(bytes: Uint8Array): AsyncIterable<Uint8Array> {
 }
 
 /** A fresh folder that goes away with the test. */
-export async function freshFolder(): Promise<AsyncDisposable & { readonly path: string }> {
-  const path = await mkdtemp(join(tmpdir(), "soci-registry-server-"));
+export async function freshFolder(
+  above: string = tmpdir(),
+): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(above, "soci-registry-server-"));
   return {
     path,
     [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
