@@ -4,6 +4,7 @@ import { mkdir, opendir, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import {
+  AppError,
   type Digest,
   type DigestAlgorithm,
   digestAlgorithm,
@@ -14,7 +15,7 @@ import {
 const openDescriptor = promisify(open);
 
 /** The folders of blobs, one for each algorithm. */
-export const ALGORITHMS: readonly DigestAlgorithm[] = ["sha256", "sha512"];
+export const ALGORITHMS: readonly [DigestAlgorithm, DigestAlgorithm] = ["sha256", "sha512"];
 /** The folder, beside those of the blobs, of files that are being deleted. */
 export const TRASH = "trash";
 
@@ -79,6 +80,16 @@ export class BlobFiles {
   /** True if the file is there with the size it should have. */
   async isWhole(digest: Digest, sizeBytes: number): Promise<boolean> {
     return (await stat(this.#path(digest)).catch(absentAsUndefined))?.size === sizeBytes;
+  }
+
+  /** @throws AppError `not_found` if the folder of blobs is not there. */
+  async probe(): Promise<void> {
+    const found = await stat(join(this.#directory, ALGORITHMS[0])).catch(absentAsUndefined);
+    if (found !== undefined) return;
+    throw new AppError(
+      "not_found",
+      `Cannot read blobs: ${JSON.stringify(this.#directory)} is not there`,
+    );
   }
 
   /** Removes every file whose digest is not `known`, and the trash; run it while nothing else runs. Returns how many. */

@@ -1,6 +1,13 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { AppError, DisposeStack, type Logger, silentLogger } from "@soci-ts/core";
+import {
+  AppError,
+  type Digest,
+  DisposeStack,
+  type Logger,
+  sha256,
+  silentLogger,
+} from "@soci-ts/core";
 import { MANIFEST_LIMIT_BYTES } from "@soci-ts/oci";
 import { type Database, openDatabase } from "@soci-ts/sqlite";
 import { BlobFiles } from "./blob-files.ts";
@@ -25,6 +32,7 @@ import { errorResponse, methodNotAllowed, SpecError } from "./spec-error.ts";
 import { handleUpload, handleUploads } from "./upload-handlers.ts";
 import { Uploads } from "./uploads.ts";
 
+const EMPTY_DIGEST: Digest = sha256(new Uint8Array());
 const SWEEP_INTERVAL_MS = 60 * 60 * 1000;
 
 /** How a registry is opened. */
@@ -82,6 +90,15 @@ export class RegistryServer implements AsyncDisposable {
   async collectGarbage(): Promise<GarbageReport> {
     if (this.#collector !== undefined) return this.#collector.collect();
     throw new AppError("failed_precondition", "Cannot collect garbage: the registry is read-only");
+  }
+
+  /**
+   * Looks whether requests can be answered: the catalogue can be read, and the folder of the blobs is there (it may be a mount that went away).
+   * @throws AppError that says what is wrong.
+   */
+  async probe(): Promise<void> {
+    this.#context.blobs.find("", EMPTY_DIGEST);
+    await this.#context.files.probe();
   }
 
   /** Closes the catalogue; idempotent. No request may be under way. */
