@@ -53,7 +53,10 @@ export class Collector implements AsyncDisposable {
     const took = (): number => Math.round(performance.now() - start);
     const { signal } = this.#stop;
     try {
-      const report = await collectGarbage(this.#room, this.#options.policy, { signal });
+      const report = await this.#room.reserve.spend(() =>
+        collectGarbage(this.#room, this.#options.policy, { signal }),
+      );
+      await this.#room.reserve.fill();
       this.#logger.info("garbage collected", { ...report, ms: took() });
       this.#options.onEnd?.({ kind: "done", report, tookMs: took() });
       return report;

@@ -5,6 +5,7 @@ import type { GarbageTable } from "./catalogue/garbage.ts";
 import type { Listings } from "./catalogue/listings.ts";
 import type { ManifestTable } from "./catalogue/manifests.ts";
 import type { RegistryRequest } from "./http.ts";
+import type { Reserve } from "./reserve.ts";
 import type { Uploads } from "./uploads.ts";
 
 /** What the handlers work on. */
@@ -15,6 +16,7 @@ export interface Context {
   readonly garbage: GarbageTable;
   readonly files: BlobFiles;
   readonly uploads: Uploads;
+  readonly reserve: Reserve;
   readonly logger: Logger;
   /** True if nothing may be written: pushes and deletes are refused. */
   readonly isReadOnly: boolean;

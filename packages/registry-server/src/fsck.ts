@@ -19,7 +19,7 @@ export interface FsckOptions {
 
 /** What was looked at, and what was found. */
 export interface FsckReport {
-  /** `online`: a service has the root open, or it is on a read-only file system. Leftovers are not looked for then: they may be work under way. */
+  /** `online`: a service has the root open, or its lock can't be taken. Leftovers are not looked for then: they may be work under way. */
   readonly mode: "offline" | "online";
   readonly repositories: number;
   readonly tags: number;
@@ -75,6 +75,8 @@ function damageOf(inventory: Inventory): string[] {
   }
 }
 
+const NO_LOCK: readonly string[] = ["unavailable", "permission_denied", "resource_exhausted"];
+
 /** False if another process has the root, or it can't be written to. */
 function tryLock(root: string, resources: DisposeStack, isNeeded: boolean): boolean {
   try {
@@ -84,7 +86,8 @@ function tryLock(root: string, resources: DisposeStack, isNeeded: boolean): bool
   } catch (error) {
     if (isNeeded) throw error;
     const { code } = AppError.from(error);
-    if (code !== "unavailable" && code !== "permission_denied") throw error;
+    // Locked by a service, on a read-only file system, or on a full one.
+    if (!NO_LOCK.includes(code)) throw error;
     return false;
   }
 }

@@ -2,6 +2,7 @@ import { delay } from "@soci-ts/core";
 import type { BlobFiles } from "./blob-files.ts";
 import { type Cursor, FIRST, type GarbageTable, type StepLimits } from "./catalogue/garbage.ts";
 import { GC_BLOBS_PER_STEP, GC_MANIFESTS_PER_STEP } from "./limits.ts";
+import type { Reserve } from "./reserve.ts";
 
 /**
  * What counts as garbage. Times are counted from when a thing was last let go of: a blob by its upload, a mount, a client's HEAD, or the removal of a
@@ -34,6 +35,7 @@ export interface GarbageReport {
 export interface GarbageRoom {
   readonly garbage: GarbageTable;
   readonly files: BlobFiles;
+  readonly reserve: Reserve;
 }
 
 /**

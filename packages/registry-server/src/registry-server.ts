@@ -26,6 +26,7 @@ import { jsonResponse, type RegistryRequest, type RegistryResponse, splitTarget 
 import { MAX_REFERRERS_PER_PAGE } from "./limits.ts";
 import { handleReferrers, handleTags } from "./listing-handlers.ts";
 import { handleManifest } from "./manifest-handlers.ts";
+import { Reserve } from "./reserve.ts";
 import { lockRoot } from "./root-lock.ts";
 import { parseRoute, type Route } from "./route.ts";
 import { errorResponse, methodNotAllowed, SpecError } from "./spec-error.ts";
@@ -113,7 +114,8 @@ export class RegistryServer implements AsyncDisposable {
   async #answer(request: RegistryRequest): Promise<RegistryResponse> {
     try {
       const { path, query } = splitTarget(request.url);
-      return await dispatch({ context: this.#context, request, query }, path);
+      const answer = () => dispatch({ context: this.#context, request, query }, path);
+      return await (request.method === "DELETE" ? this.#context.reserve.spend(answer) : answer());
     } catch (error) {
       const failure = AppError.from(error);
       const response = errorResponse(failure);
@@ -141,7 +143,10 @@ export async function openRegistryServer(
   const logger = options.logger ?? silentLogger;
   await using resources = new DisposeStack();
   const isReadOnly = options.isReadOnly ?? false;
-  const database = await (isReadOnly ? openToRead(root, resources) : open(root, resources, logger));
+  const reserve = new Reserve(root);
+  const database = await (isReadOnly
+    ? openToRead(root, resources)
+    : reserve.spend(() => open(root, resources, logger)));
   const repositories = new RepositoryTable(database);
   const blobs = new BlobTable(database, repositories);
   const context: Context = {
@@ -151,6 +156,7 @@ export async function openRegistryServer(
     garbage: new GarbageTable(database),
     files: await openFiles(root, isReadOnly),
     uploads: await openUploads(root, isReadOnly),
+    reserve,
     logger,
     isReadOnly,
     manifestLimitBytes: Math.min(
@@ -164,6 +170,7 @@ export async function openRegistryServer(
     return new RegistryServer(context, undefined, resources.move());
   }
   await cleanUp(context, root);
+  await reserve.fill();
   const timer = setInterval(() => sweepUploads(context), SWEEP_INTERVAL_MS);
   timer.unref();
   resources.defer(() => clearInterval(timer));
@@ -172,12 +179,14 @@ export async function openRegistryServer(
   return new RegistryServer(context, collector, resources.move());
 }
 
-async function open(root: string, resources: DisposeStack, logger: Logger): Promise<Database> {
+async function open(root: string, above: DisposeStack, logger: Logger): Promise<Database> {
   await mkdir(root, { recursive: true });
+  await using resources = new DisposeStack();
   const lock = lockRoot(root);
   resources.defer(() => lock.close());
   const database = openDatabase(join(root, CATALOGUE), { migrations: MIGRATIONS, logger });
   resources.defer(() => database.close());
+  above.use(resources.move());
   return database;
 }
 

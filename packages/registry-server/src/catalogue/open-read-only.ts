@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DisposeStack } from "@soci-ts/core";
 import { type Database, openDatabaseReadOnly } from "@soci-ts/sqlite";
 import { absentAsUndefined } from "../blob-files.ts";
+import { isDiskFull } from "../spec-error.ts";
 import { CATALOGUE_VERSION } from "./schema.ts";
 
 /** The catalogue's file in a root. */
@@ -22,11 +23,22 @@ export interface ReadOnlyCatalogue extends AsyncDisposable {
 export async function openCatalogueReadOnly(root: string): Promise<ReadOnlyCatalogue> {
   await using resources = new DisposeStack();
   const path = join(root, CATALOGUE);
-  const place = (await isWritable(root)) ? path : await copyAside(path, resources);
-  const database = openDatabaseReadOnly(place, CATALOGUE_VERSION);
+  const database = (await isWritable(root))
+    ? await openInPlace(path, resources)
+    : openDatabaseReadOnly(await copyAside(path, resources), CATALOGUE_VERSION);
   resources.defer(() => database.close());
   const opened = resources.move();
   return { database, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
+}
+
+async function openInPlace(path: string, resources: DisposeStack): Promise<Database> {
+  try {
+    return openDatabaseReadOnly(path, CATALOGUE_VERSION);
+  } catch (error) {
+    // On a full disk there is no room for what SQLite keeps beside it.
+    if (!isDiskFull(error)) throw error;
+    return openDatabaseReadOnly(await copyAside(path, resources), CATALOGUE_VERSION);
+  }
 }
 
 async function copyAside(path: string, resources: DisposeStack): Promise<string> {

@@ -76,11 +76,12 @@ export async function freshFolder(
   };
 }
 
-/** The paths of all files below a folder, except the databases. */
+/** The paths of all files below a folder, except the databases and the reserve. */
 export async function filesIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   return entries
-    .filter((entry) => entry.isFile() && !entry.name.includes(".sqlite"))
+    .filter(({ name }) => !name.includes(".sqlite") && name !== "reserve")
+    .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
     .sort();
 }
