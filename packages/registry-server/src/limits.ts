@@ -15,6 +15,6 @@ export const MAX_RUNNING_DIGESTS = 1_024;
 /** How often the grace time of a blob that clients ask for is renewed (5 minutes); a grace time is longer than this. */
 export const RENEWAL_INTERVAL_MS: number = 5 * 60 * 1000;
 /** Blobs that the garbage collection looks at in one step. */
-export const GC_BLOBS_PER_STEP = 500;
+export const GC_BLOBS_PER_STEP = 200;
 /** Manifests that the garbage collection looks at in one step; removing one takes longer than removing a blob's row. */
-export const GC_MANIFESTS_PER_STEP = 100;
+export const GC_MANIFESTS_PER_STEP = 50;
