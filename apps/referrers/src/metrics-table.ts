@@ -21,6 +21,7 @@ export const ROUTE_KINDS = [
   "readyz",
   "metrics",
   "openapi",
+  "token",
 ] as const;
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { request } from "node:http";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { createMetrics } from "./metrics.ts";
 import { METRICS } from "./metrics-table.ts";
@@ -18,6 +20,9 @@ interface OpenApi {
   >;
 }
 
+/** Turns access control on, and with it the token server. */
+const HTPASSWD = "anna:$2y$04$84I9gSUGEVpefAT8GHIYDeIyG2DDo0aefYyPVTvDiHg/XRRqOONs2\n";
+
 let folder: Awaited<ReturnType<typeof freshFolder>>;
 let service: Service;
 
@@ -35,17 +40,23 @@ const metricsText = async (): Promise<string> =>
 
 describe("/openapi.json", () => {
   it("describes exactly the routes that there are, and what they answer", async () => {
-    const answer = await ask(service.url, "GET", "/openapi.json");
+    await using other = await freshFolder();
+    const users = join(other.path, "htpasswd");
+    writeFileSync(users, HTPASSWD);
+    await using all = await startService(
+      testConfig(join(other.path, "root"), `[access]\nhtpasswd_file = "${users}"`),
+    );
+    const answer = await ask(all.url, "GET", "/openapi.json");
     assert.equal(answer.headers["content-type"], "application/json");
     const document = JSON.parse(answer.bytes.toString()) as OpenApi;
     assert.match(document.openapi, /^3\.1\./);
     const described = Object.entries(document.paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     );
-    assert.deepEqual(described.sort(), [...service.routes].sort());
-    for (const line of service.routes) {
+    assert.deepEqual(described.sort(), [...all.routes].sort());
+    for (const line of all.routes) {
       const [method = "", path = ""] = line.split(" ");
-      const got = await ask(service.url, method, path);
+      const got = await ask(all.url, method, path);
       const response = document.paths[path]?.[method.toLowerCase()]?.responses[String(got.status)];
       assert.ok(response, `${line} answered ${got.status}`);
       const types = Object.keys(response.content ?? {});

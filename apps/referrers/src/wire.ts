@@ -1,15 +1,18 @@
 import { randomUUID } from "node:crypto";
-import { AppError, DisposeStack } from "@soci-ts/core";
-import { openRegistryServer, type RegistryServer } from "@soci-ts/registry-server";
+import { createServer as createHttpsServer } from "node:https";
+import { AppError, DisposeStack, type Logger } from "@soci-ts/core";
+import { openAccess, openRegistryServer, type RegistryServer } from "@soci-ts/registry-server";
 import {
   type FastifyBaseLogger,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
+  type FastifyServerFactory,
   fastify,
   LogController,
 } from "fastify";
-import { destination, type Logger, pino } from "pino";
+import { destination, type Logger as PinoLogger, pino } from "pino";
+import { accessOptions } from "./config/access-options.ts";
 import type { Config } from "./config.ts";
 import { gcPolicy } from "./gc-policy.ts";
 import { pinoLogger } from "./logger.ts";
@@ -20,20 +23,27 @@ import { sendProblem } from "./problem.ts";
 import { addDistributionRoutes } from "./routes/distribution.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addOpenApiRoute } from "./routes/openapi.ts";
+import { addTokenRoute } from "./routes/token.ts";
+import { TlsFiles } from "./tls-files.ts";
 
 /** A connection that moves no byte for this long is dropped, whatever it was doing. */
 const IDLE_TIMEOUT_MS = 300_000;
+/** How long a connection that nobody uses is kept. */
+const KEEP_ALIVE_TIMEOUT_MS = 72_000;
+const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] as const;
 /** How long requests under way may go on after the order to stop. */
 const DRAIN_TIMEOUT_MS = 10_000;
 
 /** The program, serving. */
 export interface Service extends AsyncDisposable {
-  /** `http://<host>:<port>` with the port that is really used. */
+  /** `http://<host>:<port>`, or https, with the port that is really used. */
   readonly url: string;
   /** Every route but those of `/v2`, as `GET /healthz`. */
   readonly routes: readonly string[];
   /** Has the registry collect garbage; how it ends is logged. */
   collectGarbage(): void;
+  /** Reads certificates, passwords and keys again, and opens the audit log anew. */
+  reload(): void;
 }
 
 /** Opens the registry and listens. Disposing stops listening, lets requests under way end (10 s), and closes the registry. */
@@ -41,27 +51,36 @@ export async function startService(config: Config): Promise<Service> {
   const log = pino({ name: "soci-referrers", level: config.logLevel }, destination(2));
   const metrics = createMetrics();
   await using resources = new DisposeStack();
-  const registry = resources.use(await openRegistry(config, metrics, log));
-  const server = createServer(log);
+  const logger = pinoLogger(log);
+  const tls = config.tls.certificateFile === "" ? undefined : new TlsFiles(config.tls, logger);
+  resources.defer(() => tls?.[Symbol.dispose]());
+  const registry = resources.use(await openRegistry(config, metrics, logger));
+  const access = resources.use(await openAccess(accessOptions(config, logger)));
+  const server = createServer(log, tls);
   const routes = collectRoutes(server);
   observeRequests(server, metrics);
-  addDistributionRoutes(server, registry);
+  addDistributionRoutes(server, access.guard(registry, registry.facts));
+  if (access.tokens !== undefined) addTokenRoute(server, access.tokens);
   addHealthRoutes(server, { metrics, whyUnready: readiness(server, registry) });
   addOpenApiRoute(server, packageVersion());
   resources.defer(() => stop(server));
-  const url = await server.listen({
+  const address = await server.listen({
     host: config.host,
     port: config.port,
     listenTextResolver: (address) => `listening on ${address}`,
   });
   const running = resources.move();
   return {
-    url,
+    url: tls === undefined ? address : address.replace(/^http:/, "https:"),
     routes,
     collectGarbage: () => {
       registry.collectGarbage().catch((error: unknown) => {
         log.warn({ reason: AppError.from(error).message }, "no garbage was collected");
       });
+    },
+    reload: () => {
+      tls?.reload();
+      access.reload();
     },
     [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
   };
@@ -70,13 +89,13 @@ export async function startService(config: Config): Promise<Service> {
 async function openRegistry(
   config: Config,
   metrics: ServiceMetrics,
-  log: Logger,
+  logger: Logger,
 ): Promise<RegistryServer> {
   const isReadOnly = config.mode === "read-only";
   metrics.set("soci_referrers_read_only", isReadOnly ? 1 : 0);
   watchFreeSpace(metrics, config.root);
   return openRegistryServer(config.root, {
-    logger: pinoLogger(log),
+    logger,
     isReadOnly,
     gc: {
       policy: gcPolicy(config),
@@ -116,14 +135,16 @@ function collectRoutes(server: FastifyInstance): string[] {
   return routes;
 }
 
-function createServer(log: Logger): FastifyInstance {
+function createServer(log: PinoLogger, tls: TlsFiles | undefined): FastifyInstance {
   const server = fastify({
+    ...(tls && { serverFactory: tlsServerFactory(tls) }),
     loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     exposeHeadRoutes: false,
     bodyLimit: Number.MAX_SAFE_INTEGER,
     connectionTimeout: IDLE_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     forceCloseConnections: "idle",
     return503OnClosing: false,
     frameworkErrors: (_error, request, reply) => {
@@ -149,13 +170,31 @@ function createServer(log: Logger): FastifyInstance {
   });
   server.setNotFoundHandler((request, reply) => {
     const [path = ""] = (request.raw.url ?? "").split("?");
-    const isKnown = server.hasRoute({ method: "GET", url: path });
-    if (isKnown) reply.header("Allow", "GET, HEAD");
-    const status = isKnown ? 405 : 404;
-    const message = isKnown ? "Cannot do that: want GET or HEAD" : "Cannot serve this path";
-    refuse(request, reply, { status, code: "UNSUPPORTED", message });
+    const allowed = METHODS.filter((method) => server.hasRoute({ method, url: path })).join(", ");
+    if (allowed === "") {
+      return refuse(request, reply, {
+        status: 404,
+        code: "UNSUPPORTED",
+        message: "There is nothing here",
+      });
+    }
+    reply.header("Allow", allowed);
+    const message = `Cannot do that here: want ${allowed}`;
+    refuse(request, reply, { status: 405, code: "UNSUPPORTED", message });
   });
   return server;
+}
+
+/** With the timeouts that fastify gives to servers that it makes itself. */
+function tlsServerFactory(tls: TlsFiles): FastifyServerFactory {
+  return (handler) => {
+    const server = createHttpsServer(tls.pair, handler);
+    server.setTimeout(IDLE_TIMEOUT_MS);
+    server.requestTimeout = 0;
+    server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
+    tls.onChange((pair) => server.setSecureContext(pair));
+    return server;
+  };
 }
 
 interface Refusal {

@@ -4,6 +4,7 @@ import type { BlobTable } from "./catalogue/blobs.ts";
 import type { GarbageTable } from "./catalogue/garbage.ts";
 import type { Listings } from "./catalogue/listings.ts";
 import type { ManifestTable } from "./catalogue/manifests.ts";
+import type { UsageTable } from "./catalogue/usage.ts";
 import type { RegistryRequest } from "./http.ts";
 import type { Reserve } from "./reserve.ts";
 import type { Uploads } from "./uploads.ts";
@@ -14,6 +15,7 @@ export interface Context {
   readonly manifests: ManifestTable;
   readonly listings: Listings;
   readonly garbage: GarbageTable;
+  readonly usage: UsageTable;
   readonly files: BlobFiles;
   readonly uploads: Uploads;
   readonly reserve: Reserve;

@@ -1,3 +1,15 @@
+export { Access, type AccessOptions, openAccess } from "./access/access.ts";
+export type { RegistryFacts } from "./access/facts.ts";
+export type { RegistryHandler } from "./access/guard.ts";
+export {
+  ACTIONS,
+  type AccessRule,
+  type Action,
+  ANONYMOUS,
+  ANY_USER,
+  type UserGroup,
+} from "./access/rules.ts";
+export type { TokenEndpoint } from "./access/token-endpoint.ts";
 export {
   type BackupOptions,
   type BackupReport,
@@ -9,7 +21,7 @@ export { describeTarget, type TargetDescription } from "./describe-target.ts";
 export { checkRegistry, type FsckOptions, type FsckReport } from "./fsck.ts";
 export type { FsckFinding, Severity } from "./fsck-room.ts";
 export type { GarbagePolicy, GarbageReport } from "./gc.ts";
-export type { RegistryRequest, RegistryResponse, ResponseBody } from "./http.ts";
+export type { Peer, RegistryRequest, RegistryResponse, ResponseBody } from "./http.ts";
 export {
   DEFAULT_POLICY,
   openRegistryServer,

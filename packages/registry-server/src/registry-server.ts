@@ -10,6 +10,7 @@ import {
 } from "@soci-ts/core";
 import { MANIFEST_LIMIT_BYTES } from "@soci-ts/oci";
 import { type Database, openDatabase } from "@soci-ts/sqlite";
+import { type RegistryFacts, registryFacts } from "./access/facts.ts";
 import { BlobFiles } from "./blob-files.ts";
 import { handleBlob } from "./blob-handlers.ts";
 import { BlobTable } from "./catalogue/blobs.ts";
@@ -19,6 +20,7 @@ import { ManifestTable } from "./catalogue/manifests.ts";
 import { CATALOGUE, openCatalogueReadOnly } from "./catalogue/open-read-only.ts";
 import { RepositoryTable } from "./catalogue/repositories.ts";
 import { MIGRATIONS } from "./catalogue/schema.ts";
+import { UsageTable } from "./catalogue/usage.ts";
 import { Collector, type CollectorOptions } from "./collector.ts";
 import type { Call, Context } from "./context.ts";
 import type { GarbagePolicy, GarbageReport } from "./gc.ts";
@@ -82,6 +84,11 @@ export class RegistryServer implements AsyncDisposable {
     const response = await this.#answer(request);
     if (request.method !== "HEAD" || response.body === undefined) return response;
     return { status: response.status, headers: response.headers };
+  }
+
+  /** What access control asks about. */
+  get facts(): RegistryFacts {
+    return registryFacts(this.#context);
   }
 
   /**
@@ -154,6 +161,7 @@ export async function openRegistryServer(
     manifests: new ManifestTable(database, repositories, blobs),
     listings: new Listings(database, repositories),
     garbage: new GarbageTable(database),
+    usage: new UsageTable(database),
     files: await openFiles(root, isReadOnly),
     uploads: await openUploads(root, isReadOnly),
     reserve,
