@@ -40,6 +40,7 @@ export function createMetrics(): ServiceMetrics {
     else if (spec.type === "gauge") gauges.set(name, new Gauge(options));
     else histograms.set(name, new Histogram({ ...options, buckets: [...buckets] }));
   }
+  const series = seriesCache();
   const collectors: (() => void | Promise<void>)[] = [];
   const unknown = () => counters.get(UNKNOWN)?.inc();
   return {
@@ -48,12 +49,12 @@ export function createMetrics(): ServiceMetrics {
       const counter = counters.get(name);
       // A counter never goes down; what is no number would make its series useless for good.
       if (counter === undefined || !(amount >= 0 && amount < Number.POSITIVE_INFINITY)) unknown();
-      else counter.inc(known(name, labels), amount);
+      else series(name, labels, (values) => counter.labels(values)).inc(amount);
     },
     observe: (name, value, labels = {}) => {
       const histogram = histograms.get(name);
       if (histogram === undefined || !Number.isFinite(value)) unknown();
-      else histogram.observe(known(name, labels), value);
+      else series(name, labels, (values) => histogram.labels(values)).observe(value);
     },
     set: (name, value, labels = {}) => {
       const gauge = gauges.get(name);
@@ -89,6 +90,26 @@ export function watchFreeSpace(metrics: ServiceMetrics, root: string): void {
     const { bavail, bsize } = await statfs(root);
     metrics.set("soci_referrers_free_bytes", bavail * bsize);
   });
+}
+
+/** Finding a series by its labels costs more than counting in it, so each is looked up once. There are only so many: labels are of closed sets. */
+function seriesCache(): <S>(
+  name: string,
+  labels: LabelValues,
+  find: (values: Record<string, string>) => S,
+) => S {
+  const found = new Map<string, unknown>();
+  return <S>(name: string, labels: LabelValues, find: (values: Record<string, string>) => S): S => {
+    const key = name + JSON.stringify(labels);
+    const cached = found.get(key);
+    // One name is always looked up in the same way.
+    if (cached !== undefined) return cached as S;
+    const values = known(name, labels);
+    const made = find(values);
+    const isKnown = Object.entries(labels).every(([label, value]) => values[label] === value);
+    if (isKnown) found.set(key, made);
+    return made;
+  };
 }
 
 /** The labels that a metric has, each with a value of its set. */
