@@ -10,6 +10,7 @@ import {
 import { destination, type Logger, pino } from "pino";
 import type { Config } from "./config.ts";
 import { pinoLogger } from "./logger.ts";
+import { answerClientError } from "./routes/client-error.ts";
 import { addDistributionRoutes } from "./routes/distribution.ts";
 
 /** A connection that moves no byte for this long is dropped, whatever it was doing. */
@@ -28,7 +29,10 @@ export async function startService(config: Config): Promise<Service> {
   const log = pino({ name: "soci-referrers", level: config.logLevel }, destination(2));
   await using resources = new DisposeStack();
   const registry = resources.use(
-    await openRegistryServer(config.root, { logger: pinoLogger(log) }),
+    await openRegistryServer(config.root, {
+      logger: pinoLogger(log),
+      allowsSparse: config.references === "unchecked",
+    }),
   );
   const server = createServer(log);
   addDistributionRoutes(server, registry);
@@ -51,6 +55,7 @@ function createServer(log: Logger): FastifyInstance {
     connectionTimeout: IDLE_TIMEOUT_MS,
     forceCloseConnections: "idle",
     return503OnClosing: false,
+    clientErrorHandler: answerClientError,
     frameworkErrors: (_error, _request, reply) => {
       refuse(reply, 400, "NAME_INVALID", "Cannot read the path: its percent-encoding is broken");
     },

@@ -14,6 +14,8 @@ export interface Context {
   readonly files: BlobFiles;
   readonly uploads: Uploads;
   readonly logger: Logger;
+  /** True if manifests are taken that refer to what is not in the repository. */
+  readonly allowsSparse: boolean;
   /** Most bytes of a manifest. */
   readonly manifestLimitBytes: number;
   /** Most descriptors in one answer of the referrers API. */

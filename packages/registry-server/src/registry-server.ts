@@ -25,9 +25,11 @@ const SWEEP_INTERVAL_MS = 60 * 60 * 1000;
 /** How a registry is opened. */
 export interface RegistryServerOptions {
   readonly logger?: Logger;
+  /** Manifests are taken also if the repository lacks what they refer to, as when only one platform of an index is mirrored; default false. */
+  readonly allowsSparse?: boolean;
   /** Most bytes of a manifest; at most 4 MiB, the default. */
   readonly manifestLimitBytes?: number;
-  /** Most descriptors in one answer of the referrers API; default 1000. */
+  /** Most descriptors in one answer of the referrers API; default 500. */
   readonly referrersPerPage?: number;
 }
 
@@ -113,6 +115,7 @@ export async function openRegistryServer(
     files,
     uploads,
     logger,
+    allowsSparse: options.allowsSparse ?? false,
     manifestLimitBytes: Math.min(
       options.manifestLimitBytes ?? MANIFEST_LIMIT_BYTES,
       MANIFEST_LIMIT_BYTES,

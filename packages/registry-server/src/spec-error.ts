@@ -6,6 +6,7 @@ export type SpecErrorCode =
   | "BLOB_UNKNOWN"
   | "BLOB_UPLOAD_INVALID"
   | "BLOB_UPLOAD_UNKNOWN"
+  | "DENIED"
   | "DIGEST_INVALID"
   | "MANIFEST_BLOB_UNKNOWN"
   | "MANIFEST_INVALID"
@@ -13,6 +14,7 @@ export type SpecErrorCode =
   | "NAME_INVALID"
   | "NAME_UNKNOWN"
   | "SIZE_INVALID"
+  | "TOOMANYREQUESTS"
   | "UNSUPPORTED";
 
 /** The usual HTTP status of each, and what it is among the project's own codes. */
@@ -20,6 +22,7 @@ const SPEC_CODES: Readonly<Record<SpecErrorCode, readonly [status: number, code:
   BLOB_UNKNOWN: [404, "not_found"],
   BLOB_UPLOAD_INVALID: [400, "invalid_argument"],
   BLOB_UPLOAD_UNKNOWN: [404, "not_found"],
+  DENIED: [403, "permission_denied"],
   DIGEST_INVALID: [400, "invalid_argument"],
   MANIFEST_BLOB_UNKNOWN: [400, "failed_precondition"],
   MANIFEST_INVALID: [400, "invalid_argument"],
@@ -27,6 +30,7 @@ const SPEC_CODES: Readonly<Record<SpecErrorCode, readonly [status: number, code:
   NAME_INVALID: [400, "invalid_argument"],
   NAME_UNKNOWN: [404, "not_found"],
   SIZE_INVALID: [400, "invalid_argument"],
+  TOOMANYREQUESTS: [429, "resource_exhausted"],
   UNSUPPORTED: [405, "unimplemented"],
 };
 
@@ -90,6 +94,16 @@ export function errorResponse(error: AppError): RegistryResponse {
   const status = FAILURE_STATUS[error.code] ?? 500;
   const message = status === 507 ? "The registry's disk is full" : "The registry failed";
   return jsonResponse(status, { errors: [{ code: "UNKNOWN", message }] });
+}
+
+/** Refuses a request whose `If-Match` or `If-None-Match` does not fit what is there (RFC 9110 §15.5.13). */
+export function preconditionFailed(etag: string | undefined): SpecError {
+  const state = etag === undefined ? "there is nothing" : `its ETag is ${etag}`;
+  return new SpecError(
+    "DENIED",
+    `Cannot go on: ${state}, want what the request's conditions name`,
+    { status: 412, headers: etag === undefined ? {} : { ETag: etag } },
+  );
 }
 
 /** Refuses a method that a path does not have. */
