@@ -109,7 +109,7 @@ export function preconditionFailed(etag: string | undefined): SpecError {
 /** Refuses a method that a path does not have. */
 export function methodNotAllowed(method: string, allowed: readonly string[]): SpecError {
   const allow = allowed.join(", ");
-  return new SpecError("UNSUPPORTED", `Cannot ${method} this path: want ${allow}`, {
+  return new SpecError("UNSUPPORTED", `Cannot ${method.slice(0, 20)} this path: want ${allow}`, {
     headers: { Allow: allow },
   });
 }
