@@ -15,6 +15,8 @@ import { addDistributionRoutes } from "./routes/distribution.ts";
 
 /** A connection that moves no byte for this long is dropped, whatever it was doing. */
 const IDLE_TIMEOUT_MS = 300_000;
+/** Connections beyond this are closed at once: each may hold some kilobytes, and a file. */
+const MAX_CONNECTIONS = 8_192;
 /** How long requests under way may go on after the order to stop. */
 const DRAIN_TIMEOUT_MS = 10_000;
 
@@ -60,6 +62,7 @@ function createServer(log: Logger): FastifyInstance {
       refuse(reply, 400, "NAME_INVALID", "Cannot read the path: its percent-encoding is broken");
     },
   });
+  server.server.maxConnections = MAX_CONNECTIONS;
   let isStopping = false;
   server.addHook("preClose", async () => {
     isStopping = true;

@@ -12,7 +12,7 @@ const MOST_OPEN = 4_096;
 const CONNECTIONS = 1_000;
 const SENDERS = 8;
 
-describe("soci-referrers and a client that ends no upload", () => {
+describe("soci-referrers and clients that end no upload", () => {
   it("takes as many as it has room for, refuses the others, and goes on serving", async () => {
     await using folder = await freshFolder();
     const root = join(folder.path, "root");
