@@ -81,6 +81,7 @@ const FOREIGN: Readonly<Record<string, readonly string[]>> = {
   "@grpc/grpc-js": ["packages/containerd-api", "apps/snapshotter"],
   "@grpc/proto-loader": ["packages/containerd-api"],
   "better-sqlite3": ["packages/sqlite"],
+  bcryptjs: ["packages/registry-server"],
   undici: ["packages/registry-client"],
   koffi: ["packages/gzip", "packages/linux", "packages/testkit", "packages/erofs"],
   pako: ["packages/gzip"],

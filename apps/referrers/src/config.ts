@@ -3,11 +3,11 @@ import {
   type ConfigFault,
   faultsError,
   parseListen,
-  type ReportFault,
   readIfThere,
   readSettings,
   type SettingsOf,
 } from "@soci-ts/settings";
+import { checkSettings } from "./config/check-settings.ts";
 import { CONFIG_TABLE } from "./config/table.ts";
 
 /** Where the configuration is if `--config` says nothing; it need not exist. */
@@ -64,7 +64,7 @@ export function readConfig(flags: GlobalFlags, surroundings: Surroundings): Read
   const root = flags.root === undefined || flags.root === "" ? flags.root : resolve(flags.root);
   const { file, settings, faults } = readSettings(CONFIG_TABLE, source, {
     overrides: { root, listen: flags.listen, log_level: flags.logLevel },
-    check: (read, report) => checkListen(read, flags, report),
+    check: (read, report) => checkSettings(read, flags, report),
   });
   const address = settings && parseListen(settings.listen);
   const config = address && Object.freeze({ ...settings, ...address, configFile: file });
@@ -79,18 +79,4 @@ export function loadConfig(flags: GlobalFlags, surroundings: Surroundings): Conf
   const { file, config, faults } = readConfig(flags, surroundings);
   if (config !== undefined) return config;
   throw faultsError(faults, file);
-}
-
-/** Nothing is open to other machines unless somebody says so. */
-function checkListen({ listen }: Settings, flags: GlobalFlags, report: ReportFault): void {
-  const host = parseListen(listen)?.host ?? "";
-  if (flags.insecureListenAny === true || isLoopback(host)) return;
-  report(
-    flags.listen === undefined ? "listen" : "--listen",
-    `is ${listen}: anyone who reaches it could push and delete, because there is no authentication yet; want a loopback address, or --insecure-listen-any`,
-  );
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }

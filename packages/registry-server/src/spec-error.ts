@@ -15,6 +15,7 @@ export type SpecErrorCode =
   | "NAME_UNKNOWN"
   | "SIZE_INVALID"
   | "TOOMANYREQUESTS"
+  | "UNAUTHORIZED"
   | "UNSUPPORTED";
 
 /** The usual HTTP status of each, and what it is among the project's own codes. */
@@ -31,6 +32,7 @@ const SPEC_CODES: Readonly<Record<SpecErrorCode, readonly [status: number, code:
   NAME_UNKNOWN: [404, "not_found"],
   SIZE_INVALID: [400, "invalid_argument"],
   TOOMANYREQUESTS: [429, "resource_exhausted"],
+  UNAUTHORIZED: [401, "unauthenticated"],
   UNSUPPORTED: [405, "unimplemented"],
 };
 

@@ -155,6 +155,17 @@ export class Uploads {
     await this.#exclusively(key, async (_file, path) => this.#drop(path));
   }
 
+  /** Bytes that a repository's open uploads have received. */
+  async openBytes(repository: string): Promise<number> {
+    const suffix = `-${ownerOf(repository)}`;
+    let sizeBytes = 0;
+    for await (const { name } of await opendir(this.#directory)) {
+      if (!name.endsWith(suffix)) continue;
+      sizeBytes += (await stat(join(this.#directory, name)).catch(absentAsUndefined))?.size ?? 0;
+    }
+    return sizeBytes;
+  }
+
   /** Drops uploads that nobody touched for a day, or for `idleMs`. Returns how many. */
   async sweep(now: number = Date.now(), idleMs: number = UPLOAD_IDLE_LIMIT_MS): Promise<number> {
     let removed = 0;
@@ -283,7 +294,8 @@ export async function* whole(body: AsyncIterable<Uint8Array>): AsyncIterable<Uin
   try {
     yield* body;
   } catch (cause) {
-    throw brokenOff(cause);
+    // A refusal of more bytes says why itself.
+    throw cause instanceof SpecError ? cause : brokenOff(cause);
   }
 }
 

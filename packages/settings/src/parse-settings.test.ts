@@ -107,6 +107,12 @@ describe("settingsFile(), settingsDocument(), settingsMarkdown(), defaultFile()"
 });
 
 describe("checkValue()", () => {
+  it("tells good from bad for choices", () => {
+    const spec = { kind: "choices", choices: ["a", "b"], default: [], doc: "" } as const;
+    for (const value of [[], ["a"], ["b", "a"]]) assert.ok(checkValue(value, spec).ok);
+    for (const value of ["a", ["c"], [1]]) assert.ok(!checkValue(value, spec).ok);
+  });
+
   const rows: [kind: KeyKind, good: unknown[], bad: unknown[]][] = [
     ["listen", ["a:1", "127.0.0.1:0", "[::1]:5"], ["", "a", "a:65536", "[a]:1", "::1:80", 5]],
     ["optional_listen", ["", "a:1"], ["a"]],
@@ -115,6 +121,7 @@ describe("checkValue()", () => {
       ["", "https://r.example", "http://r.example:5000/x"],
       ["r.example", "ftp://r", "https://u:p@r", "https://r/?q", "https://r/#f", "http:// r", 1],
     ],
+    ["optional_word", ["", "https://x"], ["a b", 1]],
     ["words", [[], ["a", "@b", "*"]], ["a", [""], ["a b"], [1]]],
     [
       "networks",

@@ -103,7 +103,7 @@ function shown(value: SettingValue, spec: KeySpec): SettingValue {
 }
 
 function valuesText(spec: KeySpec): string {
-  return spec.choices === undefined ? wanted(spec) : spec.choices.join(", ");
+  return spec.kind === "choice" && spec.choices ? spec.choices.join(", ") : wanted(spec);
 }
 
 function header(name: string, section: SectionSpec): string {

@@ -15,6 +15,8 @@ export type KeyKind =
   /** A name of letters, digits, `-` and `_`. */
   | "name"
   | "choice"
+  /** Some of its words. */
+  | "choices"
   | "milliseconds"
   | "count"
   | "bytes"
@@ -24,6 +26,8 @@ export type KeyKind =
   | "command"
   /** Repositories, with `*`. */
   | "patterns"
+  /** A text without blanks, or "" for none. */
+  | "optional_word"
   /** Words without blanks: what they mean is for the reader of the settings to check. */
   | "words"
   /** IP addresses and networks (`10.0.0.0/8`). */
@@ -61,7 +65,9 @@ type Camel<S extends string> = S extends `${infer Head}_${infer Tail}`
   : S;
 
 type ValueOf<K> = K extends { readonly choices: readonly (infer Choice)[] }
-  ? Choice
+  ? K extends { readonly kind: "choices" }
+    ? readonly Choice[]
+    : Choice
   : K extends { readonly kind: "digests" }
     ? readonly Digest[]
     : K extends { readonly kind: "paths" | "command" | "patterns" | "words" | "networks" }

@@ -13,7 +13,9 @@ const MAX_LIST_LENGTH = 1000;
 
 /** What a person is told that a key wants. */
 export function wanted({ kind, choices, range }: KeySpec): string {
-  if (choices !== undefined) return `one of ${choices.join(", ")}`;
+  if (choices !== undefined) {
+    return `${kind === "choices" ? "a list of some" : "one"} of ${choices.join(", ")}`;
+  }
   if (range === undefined) return WANTED[kind];
   return `${WANTED[kind]} from ${range[0]} to ${range[1]}`;
 }
@@ -26,12 +28,14 @@ const WANTED: Readonly<Record<KeyKind, string>> = {
   optional_url: 'an http or https URL without credentials and query, or ""',
   name: "a name of letters, digits, - and _",
   choice: "one of its words",
+  choices: "a list of some of its words",
   milliseconds: "a whole number of milliseconds",
   count: "a whole number",
   bytes: "a whole number of bytes",
   paths: "a list of absolute paths",
   command: "a program by its absolute path, and its arguments",
   patterns: "a list of repositories, at least one, without blanks",
+  optional_word: 'a text without blanks, or ""',
   words: "a list of words without blanks",
   networks: "a list of IP addresses or networks, as 10.0.0.0/8",
   digests: "a list of digests as sha256:…",
@@ -60,6 +64,8 @@ function fitsKind(value: unknown, spec: KeySpec): boolean {
       return isText(value) && /^[A-Za-z0-9][A-Za-z0-9_-]{0,75}$/.test(value);
     case "choice":
       return isText(value) && spec.choices?.includes(value) === true;
+    case "choices":
+      return isList(value) && value.every((word) => isText(word) && spec.choices?.includes(word));
     case "milliseconds":
     case "count":
     case "bytes":
@@ -70,6 +76,8 @@ function fitsKind(value: unknown, spec: KeySpec): boolean {
       return isList(value) && value.every(isText) && (value.length === 0 || isPath(value[0]));
     case "patterns":
       return isList(value) && value.length > 0 && value.every(isWord);
+    case "optional_word":
+      return value === "" || isWord(value);
     case "words":
       return isList(value) && value.every(isWord);
     case "networks":
