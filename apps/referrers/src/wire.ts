@@ -20,6 +20,7 @@ import { countCollection, createMetrics, type ServiceMetrics, watchFreeSpace } f
 import { observeRequests } from "./observe-requests.ts";
 import { packageVersion } from "./package-version.ts";
 import { sendProblem } from "./problem.ts";
+import { answerClientError } from "./routes/client-error.ts";
 import { addDistributionRoutes } from "./routes/distribution.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addOpenApiRoute } from "./routes/openapi.ts";
@@ -28,6 +29,8 @@ import { TlsFiles } from "./tls-files.ts";
 
 /** A connection that moves no byte for this long is dropped, whatever it was doing. */
 const IDLE_TIMEOUT_MS = 300_000;
+/** Connections beyond this are closed at once: each may hold some kilobytes, and a file. */
+const MAX_CONNECTIONS = 8_192;
 /** How long a connection that nobody uses is kept. */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] as const;
@@ -97,6 +100,7 @@ async function openRegistry(
   return openRegistryServer(config.root, {
     logger,
     isReadOnly,
+    allowsSparse: config.references === "unchecked",
     gc: {
       policy: gcPolicy(config),
       intervalMs: config.gc.intervalMs,
@@ -147,11 +151,13 @@ function createServer(log: PinoLogger, tls: TlsFiles | undefined): FastifyInstan
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     forceCloseConnections: "idle",
     return503OnClosing: false,
+    clientErrorHandler: answerClientError,
     frameworkErrors: (_error, request, reply) => {
       const message = "Cannot read the path: its percent-encoding is broken";
       refuse(request, reply, { status: 400, code: "NAME_INVALID", message });
     },
   });
+  server.server.maxConnections = MAX_CONNECTIONS;
   let isStopping = false;
   server.addHook("preClose", async () => {
     isStopping = true;

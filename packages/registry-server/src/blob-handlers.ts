@@ -5,11 +5,11 @@ import {
   bytesResponse,
   emptyResponse,
   headerOf,
-  matchesEtag,
   type RegistryResponse,
+  verdictOf,
 } from "./http.ts";
 import { type ByteRange, parseRange } from "./range.ts";
-import { methodNotAllowed, SpecError } from "./spec-error.ts";
+import { methodNotAllowed, preconditionFailed, SpecError } from "./spec-error.ts";
 
 /** A blob that a path names. */
 export interface BlobTarget {
@@ -43,7 +43,9 @@ async function readBlob(call: Call, { repository, digest }: BlobTarget): Promise
     // The digest names the bytes: they cannot change under it.
     "Cache-Control": "max-age=31536000, immutable",
   };
-  if (matchesEtag(headerOf(request, "if-none-match"), etag)) {
+  const verdict = verdictOf(request, etag);
+  if (verdict === "failed") throw preconditionFailed(etag);
+  if (verdict === "not modified") {
     return { status: 304, headers: { ETag: etag, "Docker-Content-Digest": digest } };
   }
   if (request.method === "HEAD") {

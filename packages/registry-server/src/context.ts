@@ -22,6 +22,8 @@ export interface Context {
   readonly logger: Logger;
   /** True if nothing may be written: pushes and deletes are refused. */
   readonly isReadOnly: boolean;
+  /** True if manifests are taken that refer to what is not in the repository. */
+  readonly allowsSparse: boolean;
   /** Most bytes of a manifest. */
   readonly manifestLimitBytes: number;
   /** Most descriptors in one answer of the referrers API. */

@@ -70,6 +70,6 @@ function checkPresence(room: FsckRoom, row: ManifestRow): NewFinding[] {
     severity: "note",
     kind: "dangling",
     about: `${row.name}@${row.digest}`,
-    message: `it needs ${digest}, which ${row.name} does not have: somebody deleted it`,
+    message: `it needs ${digest}, which ${row.name} does not have: deleted, or never pushed`,
   }));
 }

@@ -32,7 +32,7 @@ export interface FsckReport {
   readonly faults: number;
   /** Files and rows that are nothing, and were left. */
   readonly leftovers: number;
-  /** What manifests name and their repository does not have, since a client deleted it. */
+  /** What manifests name and their repository does not have: a client deleted it, or a sparse image was pushed. */
   readonly notes: number;
   readonly repaired: number;
 }

@@ -41,9 +41,11 @@ const SWEEP_INTERVAL_MS = 60 * 60 * 1000;
 /** How a registry is opened. */
 export interface RegistryServerOptions {
   readonly logger?: Logger;
+  /** Manifests are taken also if the repository lacks what they refer to, as when only one platform of an index is mirrored; default false. */
+  readonly allowsSparse?: boolean;
   /** Most bytes of a manifest; at most 4 MiB, the default. */
   readonly manifestLimitBytes?: number;
-  /** Most descriptors in one answer of the referrers API; default 1000. */
+  /** Most descriptors in one answer of the referrers API; default 500. */
   readonly referrersPerPage?: number;
   /** Pushes and deletes are refused, nothing below the root is written, and it need not be writable; others may have it open. */
   readonly isReadOnly?: boolean;
@@ -167,6 +169,7 @@ export async function openRegistryServer(
     reserve,
     logger,
     isReadOnly,
+    allowsSparse: options.allowsSparse ?? false,
     manifestLimitBytes: Math.min(
       options.manifestLimitBytes ?? MANIFEST_LIMIT_BYTES,
       MANIFEST_LIMIT_BYTES,

@@ -121,10 +121,20 @@ export function isDiskFull(error: unknown): boolean {
   return false;
 }
 
+/** Refuses a request whose `If-Match` or `If-None-Match` does not fit what is there (RFC 9110 §15.5.13). */
+export function preconditionFailed(etag: string | undefined): SpecError {
+  const state = etag === undefined ? "there is nothing" : `its ETag is ${etag}`;
+  return new SpecError(
+    "DENIED",
+    `Cannot go on: ${state}, want what the request's conditions name`,
+    { status: 412, headers: etag === undefined ? {} : { ETag: etag } },
+  );
+}
+
 /** Refuses a method that a path does not have. */
 export function methodNotAllowed(method: string, allowed: readonly string[]): SpecError {
   const allow = allowed.join(", ");
-  return new SpecError("UNSUPPORTED", `Cannot ${method} this path: want ${allow}`, {
+  return new SpecError("UNSUPPORTED", `Cannot ${method.slice(0, 20)} this path: want ${allow}`, {
     headers: { Allow: allow },
   });
 }

@@ -1,6 +1,7 @@
 import { type Digest, type DigestAlgorithm, digestAlgorithm } from "@soci-ts/core";
 import type { Call } from "./context.ts";
 import { contentLengthOf, emptyResponse, headerOf, type RegistryResponse } from "./http.ts";
+import { CHUNK_MIN_BYTES } from "./limits.ts";
 import { parseContentRange } from "./range.ts";
 import { isRepositoryName, requireDigest, shown } from "./route.ts";
 import { methodNotAllowed, SpecError } from "./spec-error.ts";
@@ -23,7 +24,11 @@ export async function handleUploads(call: Call, repository: string): Promise<Reg
     return pushAtOnce(call, repository, requireDigest(digest));
   }
   const key = await context.uploads.create(repository, requestedAlgorithm(query));
-  return emptyResponse(202, { ...uploadHeaders(key), Range: receivedRange(0) });
+  return emptyResponse(202, {
+    ...uploadHeaders(key),
+    Range: receivedRange(0),
+    "OCI-Chunk-Min-Length": String(CHUNK_MIN_BYTES),
+  });
 }
 
 /** `/v2/<name>/blobs/uploads/<id>` (distribution-spec v1.1.1 end-5, 6, 13, 14). */

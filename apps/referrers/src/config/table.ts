@@ -32,6 +32,12 @@ export const CONFIG_TABLE = {
         doc: "How much is logged, as JSON lines on stderr; one line for each request at info.",
         flag: "--log-level",
       },
+      references: {
+        kind: "choice",
+        choices: ["checked", "unchecked"],
+        default: "checked",
+        doc: 'Whether what a pushed manifest refers to must be in its repository. "unchecked" also takes sparse images and indexes, as when one platform is mirrored, and answers with a warning.',
+      },
     },
   },
   gc: {

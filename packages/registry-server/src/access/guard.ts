@@ -1,5 +1,11 @@
 import { AppError, type Logger } from "@soci-ts/core";
-import { headerOf, type RegistryRequest, type RegistryResponse, splitTarget } from "../http.ts";
+import {
+  contentLengthOf,
+  headerOf,
+  type RegistryRequest,
+  type RegistryResponse,
+  splitTarget,
+} from "../http.ts";
 import { parseRoute, type Route } from "../route.ts";
 import { errorResponse, SpecError } from "../spec-error.ts";
 import { type Auditing, type Passage, record } from "./audit-events.ts";
@@ -126,11 +132,12 @@ export class Guard implements RegistryHandler {
     const { request, digest } =
       route.kind === "uploads" ? this.#checkMount(passage) : { ...passage, digest: undefined };
     const measure = (repository: string) => this.#facts.usedBytes(repository);
-    using allowance = await this.#parts.quotas.allowance(
-      need.repository,
-      measure,
-      route.kind !== "upload",
-    );
+    const intent = {
+      repository: need.repository,
+      sizeBytes: contentLengthOf(request) ?? 0,
+      isHidden: route.kind !== "upload",
+    };
+    using allowance = await this.#parts.quotas.allowance(intent, measure);
     if (allowance === undefined) return this.#handler.handle(request);
     if (digest !== undefined) allowance.take(this.#facts.blobSize(digest) ?? 0);
     // Awaited here: the allowance ends with this scope.

@@ -60,8 +60,7 @@ export class Passwords {
   async check(user: string, password: string, client: string): Promise<boolean> {
     const hashes = this.#file.value;
     const known = hashes.get(user);
-    // Somebody's hash, so that a name that does not exist takes as long.
-    const [hash = known] = known === undefined ? hashes.values() : [known];
+    const hash = known ?? this.#somebodys(hashes, user);
     if (hash === undefined || password.length > MAX_PASSWORD_LENGTH) return false;
     const key = createHmac("sha256", this.#secret)
       .update(JSON.stringify([user, password, hash]))
@@ -76,6 +75,13 @@ export class Passwords {
     });
     if (isRight) this.#remember(key);
     return isRight;
+  }
+
+  /** Somebody's hash, always the same for a name: so one that does not exist takes as long as one that does, whatever costs there are. */
+  #somebodys(hashes: PasswordHashes, user: string): string | undefined {
+    const all = [...hashes.values()];
+    const digest = createHmac("sha256", this.#secret).update(user).digest();
+    return all[digest.readUInt32BE() % Math.max(1, all.length)];
   }
 
   async #compare(password: string, hash: string, client: string): Promise<boolean> {

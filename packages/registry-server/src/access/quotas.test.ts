@@ -14,6 +14,7 @@ import {
   pieces,
   putBlob,
 } from "../testing/harness.ts";
+import { Quotas } from "./quotas.ts";
 
 const QUOTAS = [{ repositories: ["small/*"], maxBytes: 10_000 }];
 const BYTES = randomBytes(6_000);
@@ -125,5 +126,30 @@ describe("Quotas", () => {
     await putBlob(small.registry, "large", BYTES);
     assertFull(await small.send("POST", url.replace(sha256(big), sha256(BYTES))));
     assert.equal(await small.used("small/a"), 9_000);
+  });
+
+  it("measure once in a while, and for each request only where little is left", async () => {
+    const quotas = new Quotas([{ repositories: ["*"], maxBytes: 1_000 }]);
+    let measured = 0;
+    let stored = 0;
+    const measure = async (): Promise<number> => {
+      measured += 1;
+      return stored;
+    };
+    const push = async (sizeBytes: number): Promise<void> => {
+      const intent = { repository: "a", sizeBytes, isHidden: true };
+      using allowance = await quotas.allowance(intent, measure);
+      allowance?.take(sizeBytes);
+      stored += sizeBytes;
+    };
+    for (let at = 0; at < 8; at += 1) await push(100);
+    assert.equal(measured, 1);
+    await push(100);
+    await push(100);
+    assert.equal(measured, 3);
+    await assert.rejects(push(1), { status: 413 });
+    stored = 0; // all was deleted
+    await push(100);
+    assert.equal(measured, 5);
   });
 });

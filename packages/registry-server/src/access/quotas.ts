@@ -1,6 +1,12 @@
 import { SpecError } from "../spec-error.ts";
 import { Glob } from "./glob.ts";
 
+/** Measuring reads all rows of a repository, so what was measured counts for a while, unless the quota is nearly used up. */
+const MEASURE_INTERVAL_MS = 10_000;
+const NEARLY_FULL = 0.9;
+/** Repositories without running requests that are remembered. */
+const MAX_REMEMBERED = 1_000;
+
 /** How much each of some repositories may hold. */
 export interface Quota {
   readonly repositories: readonly string[];
@@ -19,21 +25,34 @@ export interface Allowance extends Disposable {
 /** How many bytes a repository holds, what its open uploads have received included. */
 export type MeasureUsage = (repository: string) => Promise<number>;
 
-interface Traffic {
+/** What a request is about to do. */
+export interface Intent {
+  readonly repository: string;
+  /** As far as it is announced. */
+  readonly sizeBytes: number;
+  /** True if measuring sees nothing of the request before it has ended. */
+  readonly isHidden: boolean;
+}
+
+interface Usage {
   requests: number;
-  /** All bytes that were taken since the first of these requests began. */
+  /** Bytes that were there when it was measured, less those taken until then: with `takenBytes` it is what is there. */
+  baseBytes: number;
+  measuredMs: number;
+  /** All bytes that requests took. */
   takenBytes: number;
   /** Those that running requests took and that measuring does not see. */
   hiddenBytes: number;
 }
 
 /**
- * Quotas of repositories. Usage is measured when a request begins; what requests take from then on, its own bytes and those of others
- * that run beside it, counts on top. So requests together stay within the quota, and nothing has to be kept in step with the catalogue.
+ * Quotas of repositories. Usage is measured, and what requests take from then on counts on top, whatever becomes of it. So requests
+ * together stay within the quota, and no count has to be kept in step with the catalogue. What was taken in vain or deleted is
+ * noticed when it is measured again.
  */
 export class Quotas {
   readonly #quotas: readonly { readonly globs: readonly Glob[]; readonly maxBytes: number }[];
-  readonly #traffic = new Map<string, Traffic>();
+  readonly #usages = new Map<string, Usage>();
 
   /** @param quotas - the first that matches a repository counts. */
   constructor(quotas: readonly Quota[]) {
@@ -43,38 +62,26 @@ export class Quotas {
     }));
   }
 
-  /**
-   * What may be stored in a repository now; `undefined` without a quota. To be disposed of when the request has ended.
-   * @param isHidden - true if `measure` sees nothing of the request before it has ended.
-   */
-  async allowance(
-    repository: string,
-    measure: MeasureUsage,
-    isHidden: boolean,
-  ): Promise<Allowance | undefined> {
+  /** What may be stored in a repository now; `undefined` without a quota. To be disposed of when the request has ended. */
+  async allowance(intent: Intent, measure: MeasureUsage): Promise<Allowance | undefined> {
+    const { repository, isHidden } = intent;
     const quota = this.#quotas.find(({ globs }) => globs.some((glob) => glob.matches(repository)));
     if (quota === undefined) return undefined;
-    const traffic = this.#traffic.get(repository) ?? {
-      requests: 0,
-      takenBytes: 0,
-      hiddenBytes: 0,
-    };
-    this.#traffic.set(repository, traffic);
-    traffic.requests += 1;
+    const usage = this.#begin(repository);
     let taken = 0;
     const end = (): void => {
-      if (isHidden) traffic.hiddenBytes -= taken;
-      traffic.requests -= 1;
-      if (traffic.requests === 0) this.#traffic.delete(repository);
+      if (isHidden) usage.hiddenBytes -= taken;
+      taken = 0;
+      usage.requests -= 1;
     };
-    // Taken before it is measured: what others take meanwhile may count twice, but never not at all.
-    const mark = traffic.takenBytes - traffic.hiddenBytes;
-    const used = await measure(repository).catch((error: unknown) => {
+    try {
+      await refresh(usage, intent, { measure, maxBytes: quota.maxBytes });
+    } catch (error) {
       end();
       throw error;
-    });
+    }
     const expect = (sizeBytes: number): void => {
-      const total = used + (traffic.takenBytes - mark) + sizeBytes;
+      const total = usage.baseBytes + usage.takenBytes + sizeBytes;
       if (total > quota.maxBytes) throw exceeded(repository, quota.maxBytes);
     };
     let isOpen = true;
@@ -83,14 +90,27 @@ export class Quotas {
       take: (sizeBytes) => {
         expect(sizeBytes);
         taken += sizeBytes;
-        traffic.takenBytes += sizeBytes;
-        if (isHidden) traffic.hiddenBytes += sizeBytes;
+        usage.takenBytes += sizeBytes;
+        if (isHidden) usage.hiddenBytes += sizeBytes;
       },
       [Symbol.dispose]: () => {
         if (isOpen) end();
         isOpen = false;
       },
     };
+  }
+
+  #begin(repository: string): Usage {
+    const usage = this.#usages.get(repository) ?? newUsage();
+    usage.requests += 1;
+    // Deleted first, so that the map's order is that of use.
+    this.#usages.delete(repository);
+    this.#usages.set(repository, usage);
+    for (const [name, { requests }] of this.#usages) {
+      if (this.#usages.size <= MAX_REMEMBERED) break;
+      if (requests === 0) this.#usages.delete(name);
+    }
+    return usage;
   }
 }
 
@@ -103,6 +123,26 @@ export async function* metered(
     take(piece.length);
     yield piece;
   }
+}
+
+function newUsage(): Usage {
+  const measuredMs = Number.NEGATIVE_INFINITY;
+  return { requests: 0, baseBytes: 0, measuredMs, takenBytes: 0, hiddenBytes: 0 };
+}
+
+async function refresh(
+  usage: Usage,
+  { repository, sizeBytes }: Intent,
+  { measure, maxBytes }: { readonly measure: MeasureUsage; readonly maxBytes: number },
+): Promise<void> {
+  const isFresh = performance.now() - usage.measuredMs < MEASURE_INTERVAL_MS;
+  const expected = usage.baseBytes + usage.takenBytes + sizeBytes;
+  if (isFresh && expected < maxBytes * NEARLY_FULL) return;
+  // Noted before it is measured: what others take meanwhile may count twice, but never not at all.
+  const measured = usage.takenBytes - usage.hiddenBytes;
+  const startedMs = performance.now();
+  usage.baseBytes = (await measure(repository)) - measured;
+  usage.measuredMs = startedMs;
 }
 
 function exceeded(repository: string, maxBytes: number): SpecError {

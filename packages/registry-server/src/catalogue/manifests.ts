@@ -18,6 +18,8 @@ export interface NewManifest {
   readonly bytes: Uint8Array;
   readonly facts: ManifestFacts;
   readonly tags: readonly string[];
+  /** It is stored also if something that it refers to is missing. */
+  readonly allowsMissing: boolean;
 }
 
 interface ManifestRow {
@@ -94,15 +96,21 @@ export class ManifestTable {
     return stored(this.#byTag.get(repository, tag));
   }
 
+  /** True if the repository has the manifest. */
+  has(repository: string, digest: Digest): boolean {
+    const id = this.#repositories.find(repository);
+    return id !== undefined && this.#has.get(id, digest) !== undefined;
+  }
+
   /**
-   * Stores a manifest and points tags at it, unless something it refers to is missing in the repository.
-   * @returns what is missing; if anything is, nothing was written.
+   * Stores a manifest and points tags at it, unless something it refers to is missing in the repository and may not be.
+   * @returns what is missing; if anything is that may not be, nothing was written.
    */
   put(repository: string, manifest: NewManifest): readonly Digest[] {
     const { digest, bytes, facts, tags } = manifest;
     return this.#database.transaction(() => {
       const missing = this.#missing(repository, facts);
-      if (missing.length > 0) return missing;
+      if (missing.length > 0 && !manifest.allowsMissing) return missing;
       const id = this.#repositories.ensure(repository);
       const now = Date.now();
       this.#insertContent.run(digest, bytes);
@@ -124,7 +132,7 @@ export class ManifestTable {
         this.#release.run(now, id, id, tag);
         this.#setTag.run(id, tag, digest, now);
       }
-      return [];
+      return missing;
     });
   }
 
