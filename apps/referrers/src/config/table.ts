@@ -46,7 +46,7 @@ export const CONFIG_TABLE = {
       interval_ms: {
         kind: "milliseconds",
         default: 3_600_000,
-        range: [0, 31_536_000_000],
+        range: [0, 2_147_483_647],
         doc: "Time between two garbage collections. 0: only at SIGUSR2.",
       },
       grace_ms: {
