@@ -1,5 +1,5 @@
 import { closeSync } from "node:fs";
-import type { Digest } from "@soci-ts/core";
+import { AppError, type Digest } from "@soci-ts/core";
 import type { Call } from "./context.ts";
 import {
   bytesResponse,
@@ -50,6 +50,7 @@ async function readBlob(call: Call, { repository, digest }: BlobTarget): Promise
   }
   if (request.method === "HEAD") {
     if (!(await context.files.isWhole(digest, sizeBytes))) throw lostBlob(call, repository, digest);
+    renewGrace(call, repository, digest);
     return emptyResponse(200, { ...headers, "Content-Length": String(sizeBytes) });
   }
   const range = requestedRange(call, etag, sizeBytes);
@@ -83,10 +84,25 @@ function requestedRange(call: Call, etag: string, sizeBytes: number): ByteRange 
   });
 }
 
-function removeBlob({ context }: Call, { repository, digest }: BlobTarget): RegistryResponse {
+/** Clients ask with HEAD before a push and leave out what is there: from now on they rely on it. */
+function renewGrace({ context }: Call, repository: string, digest: Digest): void {
+  if (context.isReadOnly) return;
+  try {
+    context.blobs.renew(repository, digest);
+  } catch (error) {
+    // The disk is full, say: reading must go on.
+    const reason = AppError.from(error).message;
+    context.logger.warn("cannot renew the grace time of a blob", { repository, digest, reason });
+  }
+}
+
+async function removeBlob(
+  { context }: Call,
+  { repository, digest }: BlobTarget,
+): Promise<RegistryResponse> {
   const outcome = context.blobs.remove(repository, digest);
   if (outcome === "absent") throw unknownBlob(repository, digest);
-  if (outcome === "forgotten") context.files.remove(digest);
+  if (outcome === "forgotten") await context.files.remove(digest);
   return emptyResponse(202);
 }
 

@@ -22,3 +22,9 @@ export const WARNING_LIMIT_BYTES = 4_096;
 export const UPLOAD_IDLE_LIMIT_MS: number = 24 * 60 * 60 * 1000;
 /** Open uploads whose running digest is kept in memory; others are read again when they are closed. */
 export const MAX_RUNNING_DIGESTS = 1_024;
+/** How often the grace time of a blob that clients ask for is renewed (5 minutes); a grace time is longer than this. */
+export const RENEWAL_INTERVAL_MS: number = 5 * 60 * 1000;
+/** Blobs that the garbage collection looks at in one step. */
+export const GC_BLOBS_PER_STEP = 200;
+/** Manifests that the garbage collection looks at in one step; removing one takes longer than removing a blob's row. */
+export const GC_MANIFESTS_PER_STEP = 50;

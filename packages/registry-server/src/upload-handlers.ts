@@ -91,7 +91,10 @@ async function finish(call: Call, key: UploadKey): Promise<RegistryResponse> {
   return created(repository, digest);
 }
 
-/** File first, then the row that makes it a blob: see {@link BlobFiles}. An existing file is replaced by the same bytes. */
+/**
+ * File first, then the row that makes it a blob: see {@link BlobFiles}. An existing file is replaced by the same bytes. Where the row can't be written (the
+ * disk is full), the file goes back, so that the client can close its upload again later.
+ */
 function keepBlob(
   { context }: Call,
   repository: string,
@@ -99,7 +102,12 @@ function keepBlob(
 ): (sealed: SealedUpload) => void {
   return ({ path, sizeBytes }) => {
     context.files.place(digest, path);
-    context.blobs.add(repository, digest, sizeBytes);
+    try {
+      context.blobs.add(repository, digest, sizeBytes);
+    } catch (error) {
+      if (!context.blobs.exists(digest)) context.files.takeBack(digest, path);
+      throw error;
+    }
   };
 }
 

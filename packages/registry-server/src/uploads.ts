@@ -86,6 +86,11 @@ export class Uploads {
     return uploads;
   }
 
+  /** For a registry that takes none: nothing is made or dropped. */
+  static openReadOnly(directory: string): Uploads {
+    return new Uploads(directory, 0);
+  }
+
   /**
    * Starts an upload. `algorithm` is a hint; {@link Uploads.seal} takes any digest.
    * @throws SpecError `TOOMANYREQUESTS` if too many are open.
