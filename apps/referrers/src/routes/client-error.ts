@@ -7,7 +7,7 @@ const STATUSES: Readonly<Record<string, number>> = {
 };
 
 /**
- * Answers what is no HTTP request, has too large a head, or did not send its head in time (60 s, Node's default), with the
+ * Answers what is no HTTP request, has too large a head, or did not send its head in time (60 s by Node's default, looked at every 30 s), with the
  * specification's error body, and ends the connection.
  */
 export function answerClientError(error: Error & { readonly code?: string }, socket: Socket): void {
