@@ -14,6 +14,7 @@ import { accessOptions } from "./config/access-options.ts";
 import type { Config } from "./config.ts";
 import { pinoLogger } from "./logger.ts";
 import { addDistributionRoutes } from "./routes/distribution.ts";
+import { keepOutsidersOut } from "./routes/outsiders.ts";
 import { addTokenRoute } from "./routes/token.ts";
 import { TlsFiles } from "./tls-files.ts";
 
@@ -42,6 +43,7 @@ export async function startService(config: Config): Promise<Service> {
   const registry = resources.use(await openRegistryServer(config.root, { logger }));
   const access = resources.use(await openAccess(accessOptions(config, logger)));
   const server = createServer(log, tls);
+  keepOutsidersOut(server, access);
   addDistributionRoutes(server, access.guard(registry, registry.facts));
   if (access.tokens !== undefined) addTokenRoute(server, access.tokens);
   resources.defer(() => stop(server));
