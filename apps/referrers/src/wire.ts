@@ -11,6 +11,7 @@ import {
 } from "fastify";
 import { destination, type Logger, pino } from "pino";
 import { accessOptions } from "./config/access-options.ts";
+import { isLoopbackHost } from "./config/check-settings.ts";
 import type { Config } from "./config.ts";
 import { pinoLogger } from "./logger.ts";
 import { addDistributionRoutes } from "./routes/distribution.ts";
@@ -52,6 +53,9 @@ export async function startService(config: Config): Promise<Service> {
     port: config.port,
     listenTextResolver: (address) => `listening on ${address}`,
   });
+  if (access.isOpen && !isLoopbackHost(config.host)) {
+    log.warn({ address }, "anyone who reaches this address may push and delete");
+  }
   const running = resources.move();
   return {
     url: tls === undefined ? address : address.replace(/^http:/, "https:"),

@@ -74,6 +74,11 @@ export class Access implements AsyncDisposable {
     this.#resources = resources;
   }
 
+  /** True if everybody may do everything. */
+  get isOpen(): boolean {
+    return this.#parts.access === undefined;
+  }
+
   /** The handler with access control before it. */
   guard(handler: RegistryHandler, facts: RegistryFacts): RegistryHandler {
     return new Guard(this.#parts, handler, facts);
