@@ -29,6 +29,12 @@ const TOKEN_RESPONSES: Responses = {
   "429": JSON_OF("Errors", "Too many requests or wrong passwords from this address."),
 };
 
+/** What outsiders get where there is access control. */
+const OUTSIDER_RESPONSES: Responses = {
+  "401": PROBLEM("It is only for who is logged in (Basic) or asks from the machine itself."),
+  "429": PROBLEM("Too many requests or wrong passwords from this address."),
+};
+
 /** GET and HEAD of a path; HEAD has the same answers without their bodies. */
 function read(operationId: string, summary: string, responses: Responses): object {
   const bare = Object.entries(responses).map(([status, response]) => [
@@ -150,6 +156,7 @@ export function openApiDocument(version: string): object {
       }),
       "/metrics": read("getMetrics", "Metrics in Prometheus' text format.", {
         "200": TEXT("All metrics.", "soci_referrers_requests_under_way 1\n"),
+        ...OUTSIDER_RESPONSES,
       }),
       "/token": TOKEN_PATH,
       "/openapi.json": read("getOpenApi", "This document.", {
@@ -157,6 +164,7 @@ export function openApiDocument(version: string): object {
           description: "An OpenAPI document.",
           content: { "application/json": { schema: { type: "object" } } },
         },
+        ...OUTSIDER_RESPONSES,
       }),
     },
     components: {

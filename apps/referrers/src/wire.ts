@@ -13,6 +13,7 @@ import {
 } from "fastify";
 import { destination, type Logger as PinoLogger, pino } from "pino";
 import { accessOptions } from "./config/access-options.ts";
+import { isLoopbackHost } from "./config/check-settings.ts";
 import type { Config } from "./config.ts";
 import { gcPolicy } from "./gc-policy.ts";
 import { pinoLogger } from "./logger.ts";
@@ -24,6 +25,7 @@ import { answerClientError } from "./routes/client-error.ts";
 import { addDistributionRoutes } from "./routes/distribution.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addOpenApiRoute } from "./routes/openapi.ts";
+import { keepOutsidersOut } from "./routes/outsiders.ts";
 import { addTokenRoute } from "./routes/token.ts";
 import { TlsFiles } from "./tls-files.ts";
 
@@ -62,6 +64,7 @@ export async function startService(config: Config): Promise<Service> {
   const server = createServer(log, tls);
   const routes = collectRoutes(server);
   observeRequests(server, metrics);
+  keepOutsidersOut(server, access);
   addDistributionRoutes(server, access.guard(registry, registry.facts));
   if (access.tokens !== undefined) addTokenRoute(server, access.tokens);
   addHealthRoutes(server, { metrics, whyUnready: readiness(server, registry) });
@@ -72,6 +75,9 @@ export async function startService(config: Config): Promise<Service> {
     port: config.port,
     listenTextResolver: (address) => `listening on ${address}`,
   });
+  if (access.isOpen && !isLoopbackHost(config.host)) {
+    log.warn({ address }, "anyone who reaches this address may push and delete");
+  }
   const running = resources.move();
   return {
     url: tls === undefined ? address : address.replace(/^http:/, "https:"),

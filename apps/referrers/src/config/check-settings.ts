@@ -58,7 +58,7 @@ function checkUsers({ groups, rules, access, issuer }: Settings, report: ReportF
 /** Nothing is open to other machines, and no password goes over the network in the clear, unless somebody says so. */
 function checkListen(settings: Settings, flags: ListenFlags, report: ReportFault): void {
   const { listen, tls, proxy, access, issuer, rules } = settings;
-  if (flags.insecureListenAny === true || isLoopback(parseListen(listen)?.host ?? "")) return;
+  if (flags.insecureListenAny === true || isLoopbackHost(parseListen(listen)?.host ?? "")) return;
   const hasAccess = access.htpasswdFile !== "" || issuer.realm !== "" || rules.length > 0;
   const isEncrypted = tls.certificateFile !== "" || proxy.trusted.length > 0;
   if (hasAccess && isEncrypted) return;
@@ -72,6 +72,7 @@ function checkListen(settings: Settings, flags: ListenFlags, report: ReportFault
   );
 }
 
-function isLoopback(host: string): boolean {
+/** True if only this machine reaches what listens there. */
+export function isLoopbackHost(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }

@@ -11,11 +11,11 @@ import { errorResponse, SpecError } from "../spec-error.ts";
 import { type Auditing, type Passage, record } from "./audit-events.ts";
 import { type TokenFault, type TokenService, withChallenge } from "./challenge.ts";
 import type { RegistryFacts } from "./facts.ts";
-import { identify, type Verifiers } from "./identity.ts";
+import { type Identity, identify, type Verifiers } from "./identity.ts";
 import { checkMount } from "./mounts.ts";
 import { type Need, needOf } from "./needs.ts";
 import { clientKey, type TrustedProxies } from "./origin.ts";
-import { permissionOf } from "./permission.ts";
+import { type Permission, permissionOf } from "./permission.ts";
 import type { Quotas } from "./quotas.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import { denied, tooManyRequests, unauthorized } from "./refusals.ts";
@@ -94,33 +94,15 @@ export class Guard implements RegistryHandler {
     const { access, userLimit } = this.#parts;
     if (access === undefined) return;
     const { request, origin } = passage;
-    const challenged = (refusal: SpecError, fault?: TokenFault) =>
+    const challenge: Challenge = (refusal, fault) =>
       withChallenge(refusal, { request, origin, need }, access.tokenService, fault);
-    const header = headerOf(request, "authorization");
-    try {
-      passage.identity = await identify(header, client, access.verifiers);
-    } catch (error) {
-      if (!(error instanceof SpecError) || error.status !== 401) throw error;
-      throw challenged(error, /^bearer /i.test(header ?? "") ? "invalid_token" : undefined);
-    }
-    const { identity } = passage;
+    const identity = await identifyOrChallenge(request, challenge, (header) =>
+      identify(header, client, access.verifiers),
+    );
+    passage.identity = identity;
     const user = identity.kind === "none" ? undefined : identity.user;
     if (user !== undefined) requireRate(userLimit, user, "too many requests of this user");
-    const message = "Cannot do this: log in, or get a token that allows it";
-    if (need.kind === "login") {
-      if (identity.kind === "none") throw challenged(unauthorized(message));
-      return;
-    }
-    switch (permissionOf(identity, access.rules, need)) {
-      case "allowed":
-        return;
-      case "login":
-        throw challenged(unauthorized(message));
-      case "token":
-        throw challenged(unauthorized(message), "insufficient_scope");
-      case "denied":
-        throw denied();
-    }
+    requirePermission(permissionFor(identity, access.rules, need), challenge);
   }
 
   /** Hands the request to the handler, with what it may mount and store. */
@@ -164,4 +146,40 @@ export class Guard implements RegistryHandler {
 function requireRate(limit: RateLimiter | undefined, key: string, why: string): void {
   const waitMs = limit?.take(key) ?? 0;
   if (waitMs > 0) throw tooManyRequests(why, waitMs);
+}
+
+type Challenge = (refusal: SpecError, fault?: TokenFault) => SpecError;
+
+async function identifyOrChallenge(
+  request: RegistryRequest,
+  challenge: Challenge,
+  identified: (header: string | undefined) => Promise<Identity>,
+): Promise<Identity> {
+  const header = headerOf(request, "authorization");
+  try {
+    return await identified(header);
+  } catch (error) {
+    if (!(error instanceof SpecError) || error.status !== 401) throw error;
+    throw challenge(error, /^bearer /i.test(header ?? "") ? "invalid_token" : undefined);
+  }
+}
+
+/** To be known is enough where nothing is asked for. */
+function permissionFor(identity: Identity, rules: AccessRules, need: Need): Permission {
+  if (need.kind === "action") return permissionOf(identity, rules, need);
+  return identity.kind === "none" ? "login" : "allowed";
+}
+
+function requirePermission(permission: Permission, challenge: Challenge): void {
+  const message = "Cannot do this: log in, or get a token that allows it";
+  switch (permission) {
+    case "allowed":
+      return;
+    case "login":
+      throw challenge(unauthorized(message));
+    case "token":
+      throw challenge(unauthorized(message), "insufficient_scope");
+    case "denied":
+      throw denied();
+  }
 }
