@@ -26,7 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // L3
   "packages/soci": ["core", "oci", "gzip", "tar", "layer-index", "registry-client", "store"],
   "packages/lazy-layer": ["core", "oci", "gzip", "tar", "linux", "layer-index", "registry-client"],
-  "packages/registry-server": ["core", "oci", "sqlite"],
+  "packages/registry-server": ["core", "oci", "sqlite", "registry-client"],
   // stubs
   "packages/containerd-api": ["core"],
   // L4
@@ -59,7 +59,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "lazy-layer",
     "snapshotter",
   ],
-  "apps/referrers": ["core", "oci", "settings", "registry-server"],
+  "apps/referrers": ["core", "oci", "settings", "registry-client", "registry-server"],
   "apps/snapshotter": [
     "core",
     "oci",

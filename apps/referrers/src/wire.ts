@@ -1,7 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { createServer as createHttpsServer } from "node:https";
 import { AppError, DisposeStack, type Logger } from "@soci-ts/core";
-import { openAccess, openRegistryServer, type RegistryServer } from "@soci-ts/registry-server";
+import {
+  type Companion,
+  openAccess,
+  openCompanion,
+  openRegistryServer,
+  type RegistryServer,
+} from "@soci-ts/registry-server";
 import {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -14,6 +20,7 @@ import {
 import { destination, type Logger as PinoLogger, pino } from "pino";
 import { accessOptions } from "./config/access-options.ts";
 import { isLoopbackHost } from "./config/check-settings.ts";
+import { cacheDirectory, companionOptions } from "./config/companion-options.ts";
 import type { Config } from "./config.ts";
 import { gcPolicy } from "./gc-policy.ts";
 import { pinoLogger } from "./logger.ts";
@@ -60,12 +67,15 @@ export async function startService(config: Config): Promise<Service> {
   const tls = config.tls.certificateFile === "" ? undefined : new TlsFiles(config.tls, logger);
   resources.defer(() => tls?.[Symbol.dispose]());
   const registry = resources.use(await openRegistry(config, metrics, logger));
+  const companion = await startCompanion(config, registry, logger);
+  if (companion !== undefined) resources.use(companion);
   const access = resources.use(await openAccess(accessOptions(config, logger)));
   const server = createServer(log, tls);
   const routes = collectRoutes(server);
   observeRequests(server, metrics);
   keepOutsidersOut(server, access);
-  addDistributionRoutes(server, access.guard(registry, registry.facts));
+  const facts = companion?.facts(registry.facts) ?? registry.facts;
+  addDistributionRoutes(server, access.guard(companion ?? registry, facts));
   if (access.tokens !== undefined) addTokenRoute(server, access.tokens);
   addHealthRoutes(server, { metrics, whyUnready: readiness(server, registry) });
   addOpenApiRoute(server, packageVersion());
@@ -93,6 +103,16 @@ export async function startService(config: Config): Promise<Service> {
     },
     [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
   };
+}
+
+/** The companion, if the configuration names an upstream. */
+async function startCompanion(
+  config: Config,
+  registry: RegistryServer,
+  logger: Logger,
+): Promise<Companion | undefined> {
+  const options = companionOptions(config, logger);
+  return options && openCompanion(cacheDirectory(config.root), registry, options);
 }
 
 async function openRegistry(

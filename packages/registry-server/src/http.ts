@@ -20,7 +20,10 @@ export interface Peer {
   readonly isSecure: boolean;
 }
 
-/** Bytes at hand, or a range of an open file, whose descriptor is closed by whoever gets the response. `end` is exclusive. */
+/**
+ * Bytes at hand; a range of an open file (`end` is exclusive), whose descriptor is closed, and then `release` called, by whoever
+ * gets the response; or pieces as they come from elsewhere.
+ */
 export type ResponseBody =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }
   | {
@@ -28,6 +31,14 @@ export type ResponseBody =
       readonly descriptor: number;
       readonly start: number;
       readonly end: number;
+      readonly release?: () => void;
+    }
+  | {
+      readonly kind: "stream";
+      /** To be iterated once. If it throws, the connection must be cut: the client would take a short body for a whole one. */
+      readonly pieces: AsyncIterable<Uint8Array>;
+      /** Gives up what was not read yet, also while a piece is awaited. Idempotent; to be called however it ends. */
+      readonly cancel: () => void;
     };
 
 /** The answer to a request. Header names are in canonical case; `Content-Length` is set whenever there can be a body. */

@@ -28,3 +28,6 @@ export {
   type RegistryServer,
   type RegistryServerOptions,
 } from "./registry-server.ts";
+export { type Companion, openCompanion } from "./upstream/companion.ts";
+export type { CompanionOptions, UpstreamOptions } from "./upstream/options.ts";
+export { isUpstreamName } from "./upstream/upstream.ts";

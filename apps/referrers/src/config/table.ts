@@ -218,4 +218,52 @@ export const CONFIG_TABLE = {
       },
     },
   },
+  upstreams: {
+    doc: "Registries that it stands in front of. With any, all requests are for these: the first, or the one that the parameter ns names, as containerd's do with a mirror. What they cannot hold is kept here.",
+    repeated: true,
+    keys: {
+      name: {
+        kind: "optional_word",
+        default: "",
+        doc: 'Its name as in references: "docker.io", "registry.example:5000".',
+      },
+      url: {
+        kind: "optional_url",
+        default: "",
+        doc: 'Where it is, without a path; "" takes https and the name.',
+      },
+      login: {
+        kind: "choice",
+        choices: ["client", "companion"],
+        default: "client",
+        doc: "client: clients' logins go to the upstream, which decides what each may do. companion: it logs in by itself, and [access] decides; with [access] it has to be this.",
+      },
+      docker_config_files: {
+        kind: "paths",
+        default: [],
+        doc: "Docker configuration files with its login, for login = companion; the first that knows the upstream counts. Without any it asks anonymously.",
+      },
+      trusted_hosts: {
+        kind: "words",
+        default: [],
+        doc: 'Hosts ("10.0.0.5", "storage.internal:9000") that the upstream may lead to, for content or tokens, although their addresses are not public. No others in the own network are ever asked.',
+      },
+      ca_file: {
+        kind: "optional_path",
+        default: "",
+        doc: "CAs that are trusted beside the system's, PEM.",
+      },
+    },
+  },
+  cache: {
+    doc: "What was read from upstreams. What was used longest ago goes first, never what is being sent; what was pushed here is not in it.",
+    keys: {
+      quota_bytes: {
+        kind: "bytes",
+        default: 53_687_091_200,
+        range: [0, 1_125_899_906_842_624],
+        doc: "Disk space that it takes at most. What is larger than all of it passes by.",
+      },
+    },
+  },
 } as const;

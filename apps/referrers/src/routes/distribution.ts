@@ -3,6 +3,7 @@ import type { RegistryHandler } from "@soci-ts/registry-server";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { registryRequest } from "./registry-request.ts";
 import { sendFile } from "./send-file.ts";
+import { sendStream } from "./send-stream.ts";
 
 /** What is left of a refused body is read and dropped up to here, so that the client sees the answer; then the connection goes. */
 const DISCARD_LIMIT_BYTES: number = 8 * 1024 * 1024;
@@ -24,14 +25,15 @@ export function addDistributionRoutes(server: FastifyInstance, registry: Registr
     if (response.status === REQUEST_TIMEOUT) reply.header("Connection", "close");
     else discardRest(raw);
     const { status, headers, body } = response;
-    if (body?.kind !== "file") {
+    if (body === undefined || body.kind === "bytes") {
       return reply
         .code(status)
         .headers(headers)
         .send(body && asBuffer(body.bytes));
     }
     reply.hijack();
-    await sendFile(reply.raw.writeHead(status, headers), body);
+    const outgoing = reply.raw.writeHead(status, headers);
+    await (body.kind === "file" ? sendFile(outgoing, body) : sendStream(outgoing, body));
     return reply;
   };
   server.all("/v2", answer);

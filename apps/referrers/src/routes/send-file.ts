@@ -54,6 +54,7 @@ export async function sendFile(
     if (!response.writableEnded) response.destroy();
     sending -= 1;
     await closeDescriptor(descriptor);
+    body.release?.();
   }
 }
 

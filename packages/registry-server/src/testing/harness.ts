@@ -10,7 +10,6 @@ import {
 } from "@soci-ts/oci";
 import type { RegistryHandler } from "../access/guard.ts";
 import type { Peer } from "../http.ts";
-import type { RegistryServer } from "../registry-server.ts";
 
 /** An answer, read to its end. */
 export interface Answer {
@@ -48,6 +47,16 @@ export async function ask(
     bytes = Buffer.alloc(end - start);
     readSync(descriptor, bytes, 0, bytes.length, start);
     closeSync(descriptor);
+    response.body.release?.();
+  }
+  if (response.body?.kind === "stream") {
+    const found: Uint8Array[] = [];
+    try {
+      for await (const piece of response.body.pieces) found.push(piece);
+    } finally {
+      response.body.cancel();
+    }
+    bytes = Buffer.concat(found);
   }
   return { status: response.status, headers: response.headers, bytes };
 }
@@ -92,7 +101,7 @@ export async function filesIn(folder: string): Promise<string[]> {
 
 /** Stores a blob with a single POST; returns its digest. */
 export async function putBlob(
-  server: RegistryServer,
+  server: RegistryHandler,
   repository: string,
   bytes: Uint8Array,
 ): Promise<string> {
@@ -119,7 +128,7 @@ export function manifestOf(layers: readonly string[], more: object = {}): Buffer
 
 /** Stores the config and a manifest under a tag or its digest; returns the digest. */
 export async function putManifest(
-  server: RegistryServer,
+  server: RegistryHandler,
   repository: string,
   bytes: Uint8Array,
   tag?: string,
