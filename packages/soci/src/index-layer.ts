@@ -111,7 +111,12 @@ async function buildZtoc(
   const { layer, diffId, signal, engine, spanSizeBytes, onBytes, store } = options;
   const blob = options.openBlob(layer);
   let inputFailed = false;
-  const scanOptions: ThreadScanOptions = {
+  const scanOptions: ThreadScanOptions<LayerOutcome> = {
+    use: async ({ digest, sizeBytes, pieces }) => {
+      signal?.throwIfAborted();
+      if (sizeBytes > MAX_ZTOC_BYTES) return skipped(tooLargeReason(sizeBytes));
+      return { kind: "indexed", ...(await store.writePieces({ digest, sizeBytes }, pieces)) };
+    },
     signal,
     onBytes,
     onInputFailure: () => {
@@ -127,10 +132,7 @@ async function buildZtoc(
   };
   try {
     const stream = blob.stream(0, blob.size, { signal, overwrites: true });
-    const { ztoc, digest } = await options.scan(task, stream, scanOptions);
-    signal?.throwIfAborted();
-    if (ztoc.length > MAX_ZTOC_BYTES) return skipped(tooLargeReason(ztoc.length));
-    return { kind: "indexed", ...(await store.writeBlob(ztoc, { digest })) };
+    return await options.scan(task, stream, scanOptions);
   } catch (error) {
     signal?.throwIfAborted();
     const { code, message } = AppError.from(error);

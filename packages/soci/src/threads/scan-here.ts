@@ -1,9 +1,15 @@
 import type { LayerThreads } from "./layer-threads.ts";
-import { scanLayer } from "./scan-layer.ts";
+import { evenPieces, scanLayer } from "./scan-layer.ts";
 
 /** Makes the ztoc of a layer on the calling thread: for what is done before threads would have started. */
-export const scanHere: LayerThreads["scan"] = (task, stream, options) =>
-  scanLayer(task, watched(stream, options.onInputFailure), options);
+export const scanHere: LayerThreads["scan"] = async (task, stream, { use, ...options }) => {
+  const { digest, ztoc } = await scanLayer(task, watched(stream, options.onInputFailure), options);
+  return await use({ digest, sizeBytes: ztoc.sizeBytes, pieces: asynchronous(evenPieces(ztoc)) });
+};
+
+async function* asynchronous(pieces: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield* pieces;
+}
 
 async function* watched(
   stream: AsyncIterable<Uint8Array>,
