@@ -7,7 +7,7 @@ import { findInStore, holdZtoc, type ZtocFinder } from "./known-ztoc.ts";
 import { kindSkipReason } from "./layer-kinds.ts";
 import { MAX_ZTOC_BYTES, tooLargeReason } from "./limits.ts";
 import type { LayerThreads, ThreadScanOptions } from "./threads/layer-threads.ts";
-import type { ScanTask } from "./threads/scan-layer.ts";
+import type { BlobStream, ScanTask } from "./threads/scan-layer.ts";
 import { wrapped } from "./wrapped.ts";
 
 /** How to index one layer. */
@@ -131,8 +131,8 @@ async function buildZtoc(
     diffId,
   };
   try {
-    const stream = blob.stream(0, blob.size, { signal, overwrites: true });
-    return await options.scan(task, stream, scanOptions);
+    const open: BlobStream = (room) => blob.stream(0, blob.size, { signal, room });
+    return await options.scan(task, open, scanOptions);
   } catch (error) {
     signal?.throwIfAborted();
     const { code, message } = AppError.from(error);

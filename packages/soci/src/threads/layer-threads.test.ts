@@ -7,7 +7,7 @@ import { buildTar, seededBytes } from "@soci-ts/testkit";
 import { failure, fileItems } from "../testing/fixtures.ts";
 import { LayerThreads } from "./layer-threads.ts";
 import { scanHere } from "./scan-here.ts";
-import type { MadeZtoc, ScanTask, ZtocUse } from "./scan-layer.ts";
+import type { BlobStream, MadeZtoc, ScanTask, ZtocUse } from "./scan-layer.ts";
 
 const TAR = await buildTar(fileItems("etc/data", 6_000_000));
 const GZIP = gzipSync(TAR, { level: 1 });
@@ -50,7 +50,7 @@ async function use({ digest, sizeBytes, pieces }: MadeZtoc) {
 describe("LayerThreads", () => {
   const threads = new LayerThreads(2);
   const scan = ({ task, blob }: Sample) =>
-    threads.run(() => threads.scan(task, piecesOf(blob), { use }), {});
+    threads.run(() => threads.scan(task, () => piecesOf(blob), { use }), {});
   after(() => threads[Symbol.asyncDispose]());
 
   it("gives the ztocs that the calling thread would make, several layers at a time", async () => {
@@ -70,9 +70,28 @@ describe("LayerThreads", () => {
     ];
     const scanned = await Promise.all(samples.map(scan));
     for (const [at, { task, blob }] of samples.entries()) {
-      const want = await scanHere(task, piecesOf(blob), { use });
+      const want = await scanHere(task, () => piecesOf(blob), { use });
       assert.deepEqual(scanned[at], want);
     }
+  });
+
+  it("has a stream fill the threads' memory where that asks for room", async () => {
+    const { task, blob } = sample(TAR, GZIP);
+    let asked = 0;
+    const filling: BlobStream = async function* (room) {
+      for (let at = 0; at < blob.length; ) {
+        const memory = await room?.();
+        assert.ok(memory?.buffer instanceof SharedArrayBuffer);
+        const piece = blob.subarray(at, at + Math.min(memory.length, PIECE));
+        memory.set(piece);
+        asked += 1;
+        at += piece.length;
+        yield memory.subarray(0, piece.length);
+      }
+    };
+    const made = await threads.scan(task, filling, { use });
+    assert.deepEqual(made, await scanHere(task, () => piecesOf(blob), { use }));
+    assert.ok(asked >= blob.length / PIECE);
   });
 
   it("tells why a layer has no ztoc, and goes on with the next", async () => {
@@ -93,8 +112,8 @@ describe("LayerThreads", () => {
   it("serves on when a ztoc was not read, or not to its end, and says why it could not be used", async () => {
     const { task, blob } = sample(TAR, GZIP);
     const other = async (unread: ZtocUse<string>): Promise<string> =>
-      await threads.scan(task, piecesOf(blob), { use: unread });
-    const want = await scanHere(task, piecesOf(blob), { use });
+      await threads.scan(task, () => piecesOf(blob), { use: unread });
+    const want = await scanHere(task, () => piecesOf(blob), { use });
     assert.equal(await other(async () => "not at all"), "not at all");
     const first = async ({ pieces }: MadeZtoc): Promise<string> => {
       for await (const piece of pieces) return `${piece.length}`;
@@ -116,7 +135,7 @@ describe("LayerThreads", () => {
     const onInputFailure = (): void => {
       failures += 1;
     };
-    const scanning = threads.scan(task, failing(), { use, onInputFailure });
+    const scanning = threads.scan(task, failing, { use, onInputFailure });
     await assert.rejects(scanning, failure("unavailable", /gone/));
     assert.equal(failures, 1);
   });
@@ -138,7 +157,7 @@ describe("LayerThreads", () => {
       done = bytes;
       ahead = Math.max(ahead, taken - bytes);
     };
-    await threads.scan(task, fast(), { use, onBytes });
+    await threads.scan(task, fast, { use, onBytes });
     assert.ok(done > blob.length / 2, `told of ${done}`);
     // The ring's two mebibytes, and what was worked through while its news was on the way.
     assert.ok(ahead < blob.length / 2, `${ahead} bytes taken ahead`);
@@ -152,7 +171,7 @@ describe("LayerThreads", () => {
       abort.abort(new AppError("cancelled", "enough"));
       await new Promise(() => {});
     }
-    const scanning = threads.scan(task, endless(), { use, signal: abort.signal });
+    const scanning = threads.scan(task, endless, { use, signal: abort.signal });
     await assert.rejects(scanning, failure("cancelled", /enough/));
   });
 
@@ -170,7 +189,7 @@ describe("LayerThreads", () => {
         await new Promise(() => {});
       }
     }
-    const scanning = own.scan(task, endless(), { use });
+    const scanning = own.scan(task, endless, { use });
     await started;
     await own[Symbol.asyncDispose]();
     await assert.rejects(scanning, failure("internal", /ended/));

@@ -10,12 +10,14 @@ import {
 import { ByteRing } from "./byte-ring.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import type { IndexThreadData, IndexThreadMessage, IndexThreadOrder } from "./index-thread.ts";
-import type { ScanTask, ZtocUse } from "./scan-layer.ts";
+import type { BlobStream, ScanTask, ZtocUse } from "./scan-layer.ts";
 
 /** Between the main thread and the one that inflates: what a registry sends while that is busy with one piece. */
 const BLOB_RING_BYTES = 2_097_152;
 /** Pieces of a stream that were copied, and of ztocs that were stored, are garbage that is collected after so many bytes. */
 const COLLECT_BYTES = 2_097_152;
+/** What a stream reads that is not needed any more. */
+const NO_MATTER_WHAT = new Uint8Array(1);
 /** Their garbage is small and short-lived; with the default they would let tens of megabytes of it pile up. */
 const YOUNG_GENERATION_MIB = 2;
 
@@ -30,7 +32,7 @@ export interface ThreadScanOptions<T> extends IoOptions {
 }
 
 /**
- * Threads that make ztocs: one for each layer that is worked on at a time. The calling thread only copies what comes in into their memory. Threads
+ * Threads that make ztocs: one for each layer that is worked on at a time. The calling thread only puts what comes in into their memory. Threads
  * start when they are needed and serve one layer after the other; closing ends them at once, whatever they do.
  */
 export class LayerThreads implements AsyncDisposable {
@@ -58,14 +60,10 @@ export class LayerThreads implements AsyncDisposable {
    * with their code.
    * @throws what reading the stream throws, or the use; the signal's reason.
    */
-  async scan<T>(
-    task: ScanTask,
-    stream: AsyncIterable<Uint8Array>,
-    options: ThreadScanOptions<T>,
-  ): Promise<T> {
+  async scan<T>(task: ScanTask, open: BlobStream, options: ThreadScanOptions<T>): Promise<T> {
     const thread = this.#idle.pop() ?? this.#newThread();
     try {
-      return await thread.scan(task, stream, options);
+      return await thread.scan(task, open, options);
     } finally {
       if (thread.isIdle) this.#idle.push(thread);
       else await this.#end(thread);
@@ -96,8 +94,9 @@ class LayerThread {
   #onBytes: ((compressedBytes: number) => void) | undefined;
   /** Resolves the wait for room in the ring. */
   #moved: (() => void) | undefined;
-  /** True while it can take a layer: no half-read one is in the ring. */
+  /** True while it can take a layer: no half-read one is in the ring, and nobody reads into that. */
   isIdle = true;
+  #isFed = true;
 
   constructor() {
     const workerData: IndexThreadData = { blob: this.#blob.memory };
@@ -113,11 +112,7 @@ class LayerThread {
     this.#worker.unref();
   }
 
-  async scan<T>(
-    task: ScanTask,
-    stream: AsyncIterable<Uint8Array>,
-    options: ThreadScanOptions<T>,
-  ): Promise<T> {
+  async scan<T>(task: ScanTask, open: BlobStream, options: ThreadScanOptions<T>): Promise<T> {
     const { signal, onBytes, use } = options;
     signal?.throwIfAborted();
     this.isIdle = false;
@@ -125,7 +120,7 @@ class LayerThread {
     this.#blob.reset();
     this.#worker.ref();
     try {
-      const made = await this.#fed(this.#ask({ kind: "scan", task }, signal), stream, options);
+      const made = await this.#fed(this.#ask({ kind: "scan", task }, signal), open, options);
       if (made.kind !== "scanned") throw new TypeError(`the thread said ${made.kind}`);
       const { digest, sizeBytes } = made;
       const used = await use({ digest, sizeBytes, pieces: this.#pieces(signal) });
@@ -147,29 +142,36 @@ class LayerThread {
   /** The answer, while the stream is copied into the ring. */
   async #fed<A>(
     answer: Promise<A>,
-    stream: AsyncIterable<Uint8Array>,
+    open: BlobStream,
     options: Pick<ThreadScanOptions<unknown>, "onInputFailure">,
   ): Promise<A> {
     const scan = { isOver: false };
+    this.#isFed = false;
     const ending = answer.finally(() => {
       scan.isOver = true;
       this.#moved?.();
     });
-    const feeding = this.#feed(stream, scan).catch((error: unknown) => {
-      if (!scan.isOver) options.onInputFailure?.();
-      throw error;
-    });
+    const feeding = this.#feed(open, scan)
+      .catch((error: unknown) => {
+        if (!scan.isOver) options.onInputFailure?.();
+        throw error;
+      })
+      .finally(() => {
+        this.#isFed = true;
+      });
     const [result] = await Promise.all([ending, feeding]);
     return result;
   }
 
-  /** Copies the stream into the ring, waiting where that is full; stops when the layer is done with. */
-  async #feed(
-    stream: AsyncIterable<Uint8Array>,
-    scan: { readonly isOver: boolean },
-  ): Promise<void> {
+  /** Has files read into the ring and copies other streams there, waiting where it is full; stops when the layer is done with. */
+  async #feed(open: BlobStream, scan: { readonly isOver: boolean }): Promise<void> {
     let copiedBytes = 0;
-    for await (const bytes of stream) {
+    for await (const bytes of open(() => this.#room(scan))) {
+      if (bytes.buffer === this.#blob.memory) {
+        if (scan.isOver) return;
+        this.#blob.commit(bytes.length);
+        continue;
+      }
       for (let at = 0; at < bytes.length; ) {
         if (scan.isOver) return;
         const count = this.#blob.offer(bytes.subarray(at));
@@ -182,6 +184,14 @@ class LayerThread {
       copiedBytes = 0;
     }
     if (!scan.isOver) this.#blob.end();
+  }
+
+  async #room(scan: { readonly isOver: boolean }): Promise<Uint8Array> {
+    for (;;) {
+      const room = scan.isOver ? NO_MATTER_WHAT : this.#blob.room();
+      if (room.length > 0) return room;
+      await this.#movement();
+    }
   }
 
   async *#pieces(signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
@@ -225,7 +235,7 @@ class LayerThread {
       return;
     }
     const { code, message: text, details } = message;
-    this.isIdle = true;
+    this.isIdle = this.#isFed;
     this.#answer?.reject(new AppError(code, text, { details }));
   }
 

@@ -13,6 +13,7 @@ import {
   PackedEntries,
   ztocBytes,
 } from "@soci-ts/layer-index/build";
+import type { StreamOptions } from "../image-source.ts";
 
 const PIECE_BYTES = 1_048_576;
 
@@ -31,6 +32,9 @@ export interface ScannedLayer {
   readonly digest: Digest;
   readonly ztoc: LazyBytes;
 }
+
+/** Opens the stream of a layer's blob; see `StreamOptions` for the room. */
+export type BlobStream = (room: StreamOptions["room"]) => AsyncIterable<Uint8Array>;
 
 /** A ztoc that a thread has made; its pieces can be read once, while it is used. */
 export interface MadeZtoc {
