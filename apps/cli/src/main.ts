@@ -1,5 +1,5 @@
 import { setFlagsFromString } from "node:v8";
-import { AppError } from "@soci-ts/core";
+import { AppError } from "@soci-ts/core/errors";
 import { run } from "./run.ts";
 
 // How often code has to run before the engine optimises it: some five times as often as it would by itself. Commands are short, and an image's
