@@ -18,6 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "packages/fuse": ["core"],
   "packages/linux": ["core"],
   "packages/sqlite": ["core"],
+  "packages/settings": ["core"],
   // L2
   "packages/layer-index": ["core", "oci", "gzip", "tar", "erofs"],
   "packages/registry-client": ["core", "oci"],
@@ -58,11 +59,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "lazy-layer",
     "snapshotter",
   ],
-  "apps/referrers": ["core", "oci", "registry-server"],
+  "apps/referrers": ["core", "oci", "settings", "registry-server"],
   "apps/snapshotter": [
     "core",
     "oci",
     "linux",
+    "settings",
     "containerd-api",
     "registry-client",
     "store",
@@ -79,13 +81,14 @@ const FOREIGN: Readonly<Record<string, readonly string[]>> = {
   "@grpc/grpc-js": ["packages/containerd-api", "apps/snapshotter"],
   "@grpc/proto-loader": ["packages/containerd-api"],
   "better-sqlite3": ["packages/sqlite"],
+  bcryptjs: ["packages/registry-server"],
   undici: ["packages/registry-client"],
   koffi: ["packages/gzip", "packages/linux", "packages/testkit", "packages/erofs"],
   pako: ["packages/gzip"],
   flatbuffers: ["packages/layer-index"],
   pino: ["apps/cli", "apps/referrers", "apps/snapshotter"],
   "prom-client": ["apps/snapshotter"],
-  "smol-toml": ["apps/snapshotter", "packages/registry-client"],
+  "smol-toml": ["apps/snapshotter", "packages/registry-client", "packages/settings"],
   commander: ["apps/cli", "apps/referrers", "apps/snapshotter"],
 };
 

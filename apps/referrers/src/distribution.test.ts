@@ -6,6 +6,7 @@ import { Agent, get, type IncomingMessage, request } from "node:http";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ManifestOCI, RegistryClientV2 } from "oci-registry-client";
+import { testConfig } from "./testing/config.ts";
 import { ask, digestOf, freshFolder } from "./testing/http.ts";
 import { type Service, startService } from "./wire.ts";
 
@@ -15,12 +16,7 @@ let url: string;
 
 before(async () => {
   folder = await freshFolder();
-  service = await startService({
-    root: folder.path,
-    host: "127.0.0.1",
-    port: 0,
-    logLevel: "silent",
-  });
+  service = await startService(testConfig(folder.path));
   url = service.url;
 });
 after(async () => {
@@ -286,12 +282,7 @@ describe("the distribution API over HTTP", () => {
 describe("startService()", () => {
   it("lets a request under way end before it stops", async () => {
     await using own = await freshFolder();
-    const stopping = await startService({
-      root: own.path,
-      host: "127.0.0.1",
-      port: 0,
-      logLevel: "silent",
-    });
+    const stopping = await startService(testConfig(own.path));
     const bytes = randomBytes(100_000);
     const path = `/v2/r/blobs/uploads/?digest=${digestOf(bytes)}`;
     const outgoing = request(`${stopping.url}${path}`, {
@@ -312,8 +303,7 @@ describe("startService()", () => {
   });
 
   it("refuses a root that another process has open", { timeout: 60_000 }, async () => {
-    const config = { root: folder.path, host: "127.0.0.1", port: 0, logLevel: "silent" } as const;
-    await assert.rejects(startService(config), /another process has it open/);
+    await assert.rejects(startService(testConfig(folder.path)), /another process has it open/);
   });
 });
 

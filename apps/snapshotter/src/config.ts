@@ -1,8 +1,8 @@
-import { readFileSync, realpathSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { AppError } from "@soci-ts/core";
-import { type ConfigFault, faultText, parseSettings } from "./config/parse-settings.ts";
-import type { Settings } from "./config/settings.ts";
+import { type ConfigFault, faultsError, readIfThere, readSettings } from "@soci-ts/settings";
+import { checkTrust, type Settings } from "./config/settings.ts";
+import { CONFIG_TABLE } from "./config/table.ts";
 
 /** Where the configuration is if `--config` says nothing; it need not exist. */
 export const DEFAULT_CONFIG_FILE = "/etc/soci-snapshotter/config.toml";
@@ -59,17 +59,21 @@ export interface ReadConfig {
 
 /** Flags over file over defaults. Nothing is thrown for what is wrong: it is reported, all of it. */
 export function readConfig(flags: GlobalFlags, surroundings: Surroundings): ReadConfig {
-  const path = resolve(flags.config ?? DEFAULT_CONFIG_FILE);
-  const { text, fault } = readText(path, flags.config !== undefined, surroundings);
-  const file = text === undefined ? undefined : path;
-  if (fault !== undefined) return { file: path, config: undefined, faults: [fault] };
   const overrides = {
     root: flags.root === undefined || flags.root === "" ? flags.root : resolve(flags.root),
     address:
       flags.address === undefined || flags.address === "" ? flags.address : resolve(flags.address),
     log_level: flags.logLevel,
   };
-  const { settings, faults } = parseSettings(text ?? "", overrides);
+  const source = {
+    path: resolve(flags.config ?? DEFAULT_CONFIG_FILE),
+    isNamed: flags.config !== undefined,
+    readFile: surroundings.readFile,
+  };
+  const { file, settings, faults } = readSettings(CONFIG_TABLE, source, {
+    overrides,
+    check: checkTrust,
+  });
   const config =
     settings === undefined
       ? undefined
@@ -90,8 +94,7 @@ export function readConfig(flags: GlobalFlags, surroundings: Surroundings): Read
 export function loadConfig(flags: GlobalFlags, surroundings: Surroundings): Config {
   const { file, config, faults } = readConfig(flags, surroundings);
   if (config !== undefined) return config;
-  const list = faults.map((fault) => faultText(fault, file)).join("; ");
-  throw new AppError("invalid_argument", `Cannot use the configuration: ${list}`);
+  throw faultsError(faults, file);
 }
 
 function fromEnvironment(
@@ -114,22 +117,6 @@ function fromEnvironment(
   };
 }
 
-function readText(
-  path: string,
-  mustExist: boolean,
-  surroundings: Surroundings,
-): { readonly text?: string | undefined; readonly fault?: ConfigFault } {
-  try {
-    const text = surroundings.readFile(path);
-    if (text === undefined && mustExist) {
-      return { fault: { path: "--config", message: `is ${path}, which does not exist` } };
-    }
-    return { text };
-  } catch (error) {
-    return { fault: { path: "", message: `can't be read: ${AppError.from(error).message}` } };
-  }
-}
-
 function set(value: string | undefined): string | undefined {
   return value === "" ? undefined : value;
 }
@@ -141,15 +128,5 @@ function withoutLinks(path: string): string {
   } catch {
     const above = dirname(path); // it is not there yet, or says so when it is used
     return above === path ? path : join(withoutLinks(above), basename(path));
-  }
-}
-
-/** A file's text; `undefined` if there is none. */
-export function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
   }
 }

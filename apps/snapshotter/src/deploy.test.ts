@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { parseSettings } from "./config/parse-settings.ts";
+import { certsDirHosts } from "@soci-ts/registry-client";
+import { parseSettings } from "./config/settings.ts";
 
 const UNITS = fileURLToPath(new URL("../../../deploy/systemd/", import.meta.url));
 const PROGRAM = fileURLToPath(new URL("../bin/soci-snapshotter.js", import.meta.url));
@@ -19,7 +20,7 @@ function unit(name: string): string {
 }
 
 describe("systemd units", () => {
-  const names = readdirSync(UNITS);
+  const names = readdirSync(UNITS).filter((name) => name.startsWith("soci-snapshotter"));
 
   it("give no process a mount namespace of its own", () => {
     assert.equal(names.length, 3);
@@ -78,5 +79,15 @@ describe("systemd units", () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+});
+
+describe("containerd/certs.d", () => {
+  it("makes a mirror of every registry that the node's client understands", async () => {
+    const directory = fileURLToPath(new URL("../../../deploy/containerd/certs.d", import.meta.url));
+    const config = await certsDirHosts({ directories: [directory] }).hostsFor("docker.io");
+    const [mirror] = config?.hosts ?? [];
+    assert.equal(mirror?.url?.origin, "https://soci-referrers.example:5000");
+    assert.deepEqual([...mirror.capabilities].sort(), ["pull", "resolve"]);
   });
 });

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { settingsMarkdown } from "./config/render-settings.ts";
+import { settingsMarkdown } from "@soci-ts/settings";
+import { CONFIG_TABLE } from "./config/table.ts";
 import { exitCodesMarkdown } from "./exit-codes.ts";
 import { buildProgram } from "./program.ts";
 
@@ -13,7 +14,7 @@ function part(name: string): string | undefined {
 
 describe("README", () => {
   it("has the configuration's keys as the table has them", () => {
-    assert.equal(part("keys"), settingsMarkdown());
+    assert.equal(part("keys"), settingsMarkdown(CONFIG_TABLE));
   });
 
   it("has the exit codes as the table has them", () => {

@@ -3,6 +3,7 @@ import type { BlobFiles } from "./blob-files.ts";
 import type { BlobTable } from "./catalogue/blobs.ts";
 import type { Listings } from "./catalogue/listings.ts";
 import type { ManifestTable } from "./catalogue/manifests.ts";
+import type { UsageTable } from "./catalogue/usage.ts";
 import type { RegistryRequest } from "./http.ts";
 import type { Uploads } from "./uploads.ts";
 
@@ -11,6 +12,7 @@ export interface Context {
   readonly blobs: BlobTable;
   readonly manifests: ManifestTable;
   readonly listings: Listings;
+  readonly usage: UsageTable;
   readonly files: BlobFiles;
   readonly uploads: Uploads;
   readonly logger: Logger;

@@ -8,6 +8,16 @@ export interface RegistryRequest {
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   /** Read at most once and not always to its end; what is left is the caller's to discard. Throws when the client goes away. */
   readonly body: AsyncIterable<Uint8Array>;
+  /** The other end of the connection, as the web server sees it. */
+  readonly peer?: Peer;
+}
+
+/** The other end of a connection: the client, or a proxy. */
+export interface Peer {
+  /** An IP address. */
+  readonly address: string;
+  /** True if the connection is TLS. */
+  readonly isSecure: boolean;
 }
 
 /** Bytes at hand, or a range of an open file, whose descriptor is closed by whoever gets the response. `end` is exclusive. */

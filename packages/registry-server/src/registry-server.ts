@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { AppError, DisposeStack, type Logger, silentLogger } from "@soci-ts/core";
 import { MANIFEST_LIMIT_BYTES } from "@soci-ts/oci";
 import { type Database, openDatabase } from "@soci-ts/sqlite";
+import { type RegistryFacts, registryFacts } from "./access/facts.ts";
 import { BlobFiles } from "./blob-files.ts";
 import { handleBlob } from "./blob-handlers.ts";
 import { BlobTable } from "./catalogue/blobs.ts";
@@ -10,6 +11,7 @@ import { Listings } from "./catalogue/listings.ts";
 import { ManifestTable } from "./catalogue/manifests.ts";
 import { RepositoryTable } from "./catalogue/repositories.ts";
 import { MIGRATIONS } from "./catalogue/schema.ts";
+import { UsageTable } from "./catalogue/usage.ts";
 import type { Call, Context } from "./context.ts";
 import { jsonResponse, type RegistryRequest, type RegistryResponse, splitTarget } from "./http.ts";
 import { MAX_REFERRERS_PER_PAGE } from "./limits.ts";
@@ -56,6 +58,11 @@ export class RegistryServer implements AsyncDisposable {
     const response = await this.#answer(request);
     if (request.method !== "HEAD" || response.body === undefined) return response;
     return { status: response.status, headers: response.headers };
+  }
+
+  /** What access control asks about. */
+  get facts(): RegistryFacts {
+    return registryFacts(this.#context);
   }
 
   /** Closes the catalogue; idempotent. No request may be under way. */
@@ -110,6 +117,7 @@ export async function openRegistryServer(
     blobs,
     manifests: new ManifestTable(database, repositories, blobs),
     listings: new Listings(database, repositories),
+    usage: new UsageTable(database),
     files,
     uploads,
     logger,

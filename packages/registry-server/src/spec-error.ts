@@ -6,6 +6,7 @@ export type SpecErrorCode =
   | "BLOB_UNKNOWN"
   | "BLOB_UPLOAD_INVALID"
   | "BLOB_UPLOAD_UNKNOWN"
+  | "DENIED"
   | "DIGEST_INVALID"
   | "MANIFEST_BLOB_UNKNOWN"
   | "MANIFEST_INVALID"
@@ -13,6 +14,8 @@ export type SpecErrorCode =
   | "NAME_INVALID"
   | "NAME_UNKNOWN"
   | "SIZE_INVALID"
+  | "TOOMANYREQUESTS"
+  | "UNAUTHORIZED"
   | "UNSUPPORTED";
 
 /** The usual HTTP status of each, and what it is among the project's own codes. */
@@ -20,6 +23,7 @@ const SPEC_CODES: Readonly<Record<SpecErrorCode, readonly [status: number, code:
   BLOB_UNKNOWN: [404, "not_found"],
   BLOB_UPLOAD_INVALID: [400, "invalid_argument"],
   BLOB_UPLOAD_UNKNOWN: [404, "not_found"],
+  DENIED: [403, "permission_denied"],
   DIGEST_INVALID: [400, "invalid_argument"],
   MANIFEST_BLOB_UNKNOWN: [400, "failed_precondition"],
   MANIFEST_INVALID: [400, "invalid_argument"],
@@ -27,6 +31,8 @@ const SPEC_CODES: Readonly<Record<SpecErrorCode, readonly [status: number, code:
   NAME_INVALID: [400, "invalid_argument"],
   NAME_UNKNOWN: [404, "not_found"],
   SIZE_INVALID: [400, "invalid_argument"],
+  TOOMANYREQUESTS: [429, "resource_exhausted"],
+  UNAUTHORIZED: [401, "unauthenticated"],
   UNSUPPORTED: [405, "unimplemented"],
 };
 

@@ -130,6 +130,17 @@ export class Uploads {
     });
   }
 
+  /** Bytes that a repository's open uploads have received. */
+  async openBytes(repository: string): Promise<number> {
+    const suffix = `-${ownerOf(repository)}`;
+    let sizeBytes = 0;
+    for await (const { name } of await opendir(this.#directory)) {
+      if (!name.endsWith(suffix)) continue;
+      sizeBytes += (await stat(join(this.#directory, name)).catch(absentAsUndefined))?.size ?? 0;
+    }
+    return sizeBytes;
+  }
+
   /** Drops uploads that nobody touched for a day. Returns how many. */
   async sweep(now: number = Date.now()): Promise<number> {
     let removed = 0;
@@ -244,7 +255,8 @@ export async function* whole(body: AsyncIterable<Uint8Array>): AsyncIterable<Uin
   try {
     yield* body;
   } catch (cause) {
-    throw brokenOff(cause);
+    // A refusal of more bytes says why itself.
+    throw cause instanceof SpecError ? cause : brokenOff(cause);
   }
 }
 

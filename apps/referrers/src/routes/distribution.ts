@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
-import type { RegistryServer } from "@soci-ts/registry-server";
+import type { RegistryHandler } from "@soci-ts/registry-server";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { registryRequest } from "./registry-request.ts";
 import { sendFile } from "./send-file.ts";
 
 /** What is left of a refused body is read and dropped up to here, so that the client sees the answer; then the connection goes. */
@@ -10,18 +11,12 @@ const DISCARD_LIMIT_BYTES: number = 8 * 1024 * 1024;
  * Binds the distribution API to `/v2/*`. One wildcard, because repository names have slashes, and paths are parsed by the
  * registry from the raw request target. Bodies are not parsed here: they go through as streams, without a limit.
  */
-export function addDistributionRoutes(server: FastifyInstance, registry: RegistryServer): void {
+export function addDistributionRoutes(server: FastifyInstance, registry: RegistryHandler): void {
   server.removeAllContentTypeParsers();
   server.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
   const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const { raw } = request;
-    const response = await registry.handle({
-      method: request.method,
-      url: raw.url ?? "",
-      headers: raw.headers,
-      // Leaving the loop early must not destroy the connection: the answer is still to be sent on it.
-      body: raw.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>,
-    });
+    const response = await registry.handle(registryRequest(request));
     discardRest(raw);
     const { status, headers, body } = response;
     if (body?.kind !== "file") {

@@ -1,6 +1,13 @@
 import { resolve } from "node:path";
 import { AppError } from "@soci-ts/core";
 import {
+  type ConfigFault,
+  defaultFile,
+  faultText,
+  settingsDocument,
+  settingsFile,
+} from "@soci-ts/settings";
+import {
   type ContainerdFindings,
   checkContainerdConfig,
   missingText,
@@ -11,21 +18,20 @@ import {
   readContainerdConfig,
 } from "../config/containerd-config.ts";
 import { installedRelease, machineFiles } from "../config/containerd-files.ts";
-import { type ConfigFault, faultText } from "../config/parse-settings.ts";
-import { defaultFile, settingsDocument, settingsFile } from "../config/render-settings.ts";
+import { CONFIG_TABLE } from "../config/table.ts";
 import { type Config, type GlobalFlags, readConfig, type Surroundings } from "../config.ts";
 import { plainText, type Report, wrap } from "../output.ts";
 import type { Session } from "../session.ts";
 
 /** `config default`: a complete file, with what each key means. */
 export function configDefault(): Report {
-  const text = defaultFile();
+  const text = defaultFile(CONFIG_TABLE, "soci-snapshotter");
   return { json: { file: text }, text };
 }
 
 /** `config dump`: what the daemon would run with. Words that can be secrets are hidden. */
 export function configDump(config: Config): Report {
-  return { json: settingsDocument(config), text: settingsFile(config) };
+  return { json: settingsDocument(CONFIG_TABLE, config), text: settingsFile(CONFIG_TABLE, config) };
 }
 
 /** What `config check` looks at. */

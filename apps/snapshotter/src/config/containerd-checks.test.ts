@@ -9,7 +9,7 @@ import {
   readContainerdConfig,
   valueAt,
 } from "./containerd-config.ts";
-import { parseSettings } from "./parse-settings.ts";
+import { parseSettings } from "./settings.ts";
 
 const SETTINGS = parseSettings("").settings!;
 const RELEASES = ["1.6", "1.7", "2.0", "2.1", "2.4"];

@@ -1,48 +1,3 @@
-/** What a value may be. `text` kinds are strings, `list` kinds arrays of strings, the rest numbers. */
-export type KeyKind =
-  /** An absolute path. */
-  | "path"
-  /** An absolute path, or "" for none. */
-  | "optional_path"
-  /** host:port, or "" for none. */
-  | "listen"
-  /** A name of letters, digits, `-` and `_`. */
-  | "name"
-  | "choice"
-  | "milliseconds"
-  | "count"
-  | "bytes"
-  /** Absolute paths. */
-  | "paths"
-  /** A program by its absolute path, and its arguments; [] for none. */
-  | "command"
-  /** Repositories, with `*`. */
-  | "patterns"
-  | "digests";
-
-/** One key of the configuration file. */
-export interface KeySpec {
-  readonly kind: KeyKind;
-  readonly default: string | number | readonly string[];
-  /** One sentence or two for the file, the README and the errors. */
-  readonly doc: string;
-  readonly choices?: readonly string[];
-  /** Least and greatest value of a number. */
-  readonly range?: readonly [number, number];
-  /** The option of the command line that goes before the file. */
-  readonly flag?: string;
-  /** True if values can hold secrets: all but the first word is hidden wherever the configuration is shown. */
-  readonly secret?: boolean;
-}
-
-/** A table of the file. */
-export interface SectionSpec {
-  readonly doc: string;
-  readonly keys: Readonly<Record<string, KeySpec>>;
-  /** True for `[[name]]`, of which there can be any number, in an order that counts. */
-  readonly repeated?: boolean;
-}
-
 /**
  * The configuration: every key with type, default, limits and meaning. The TypeScript type, the check, `config default`, `config dump`
  * and the README's tables are all made from this. Section "" holds the keys above the first table. Times end in `_ms`, sizes in `_bytes`.
@@ -241,7 +196,7 @@ export const CONFIG_TABLE = {
     doc: "Prometheus metrics and health over HTTP.",
     keys: {
       listen: {
-        kind: "listen",
+        kind: "optional_listen",
         default: "",
         doc: 'host:port for /metrics, /healthz and /readyz, for example "127.0.0.1:9590". There is no authentication: keep it on loopback. "" turns it off.',
       },
@@ -270,11 +225,3 @@ export const CONFIG_TABLE = {
     },
   },
 } as const;
-
-/** Names of the tables of the file; "" is its head. */
-export type SectionName = keyof typeof CONFIG_TABLE;
-
-/** The table again, as data. */
-export const SECTIONS: readonly (readonly [SectionName, SectionSpec])[] = Object.entries(
-  CONFIG_TABLE,
-) as unknown as readonly (readonly [SectionName, SectionSpec])[];

@@ -8,6 +8,8 @@ import {
   MEDIA_TYPE_OCI_LAYER_GZIP,
   MEDIA_TYPE_OCI_MANIFEST,
 } from "@soci-ts/oci";
+import type { RegistryHandler } from "../access/guard.ts";
+import type { Peer } from "../http.ts";
 import type { RegistryServer } from "../registry-server.ts";
 
 /** An answer, read to its end. */
@@ -21,14 +23,15 @@ export interface Answer {
 export interface Ask {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
+  readonly peer?: Peer;
 }
 
 /** Sends a request and reads the answer as a client would. */
 export async function ask(
-  server: RegistryServer,
+  server: RegistryHandler,
   method: string,
   url: string,
-  { headers = {}, body }: Ask = {},
+  { headers = {}, body, peer }: Ask = {},
 ): Promise<Answer> {
   const isBytes = body instanceof Uint8Array;
   const response = await server.handle({
@@ -36,6 +39,7 @@ export async function ask(
     url,
     headers: { ...(isBytes && { "content-length": String(body.length) }), ...headers },
     body: isBytes ? pieces(body) : (body ?? pieces(new Uint8Array())),
+    ...(peer && { peer }),
   });
   let bytes = Buffer.alloc(0);
   if (response.body?.kind === "bytes") bytes = Buffer.from(response.body.bytes);

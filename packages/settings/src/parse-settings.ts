@@ -1,7 +1,13 @@
 import { parse, TomlError } from "smol-toml";
-import { camelCase, type Settings, type SettingValue } from "./settings.ts";
 import { nearestName } from "./suggest.ts";
-import { SECTIONS, type SectionSpec } from "./table.ts";
+import {
+  camelCase,
+  type SectionSpec,
+  type SettingsOf,
+  type SettingsTable,
+  type SettingValue,
+  sectionsOf,
+} from "./table.ts";
 import { tomlLines } from "./toml-lines.ts";
 import { checkValue } from "./values.ts";
 
@@ -18,48 +24,47 @@ export interface ConfigFault {
 /** Settings from the command line: key of the file's head → value. */
 export type Overrides = Readonly<Record<string, string | undefined>>;
 
+/** Notes a fault at a key's path (`mount.door`); the message reads on from the path. */
+export type ReportFault = (path: string, message: string) => void;
+
+/** What {@link parseSettings} may be given besides the text. */
+export interface ParseOptions<Table extends SettingsTable> {
+  readonly overrides?: Overrides | undefined;
+  /** Finds what no key alone can show. Runs also where there are faults: what is faulty has its default. */
+  readonly check?: ((settings: SettingsOf<Table>, report: ReportFault) => void) | undefined;
+}
+
 /** All that is in a file, and all that is wrong with it. `settings` is `undefined` exactly if there are faults. */
-export interface ParsedSettings {
+export interface ParsedSettings<Settings> {
   readonly settings: Settings | undefined;
   readonly faults: readonly ConfigFault[];
 }
 
-type Table = Readonly<Record<string, unknown>>;
 type Values = Record<string, SettingValue>;
+type TomlTable = Readonly<Record<string, unknown>>;
 
 /**
  * Reads the text of a configuration file ("" gives the defaults); overrides go before it. Every fault is found, not only the first;
  * only a text that is no TOML ends the search at its first fault.
  */
-export function parseSettings(text: string, overrides: Overrides = {}): ParsedSettings {
+export function parseSettings<Table extends SettingsTable>(
+  table: Table,
+  text: string,
+  options: ParseOptions<Table> = {},
+): ParsedSettings<SettingsOf<Table>> {
   const faults: ConfigFault[] = [];
   const document = parseToml(text, faults);
   if (document === undefined) return { settings: undefined, faults };
   const lines = tomlLines(text);
-  const report = (path: string, message: string) =>
+  const report: ReportFault = (path, message) =>
     faults.push({ path, line: lineOf(lines, path), message });
-  const result: Record<string, unknown> = {};
-  for (const [name, section] of SECTIONS) {
-    if (name === "") continue;
-    result[camelCase(name)] = section.repeated
-      ? readRepeated(name, document[name], section, report)
-      : readSection(`${name}.`, document[name], section, report);
-  }
-  const head = SECTIONS.find(([name]) => name === "")?.[1];
-  const tables = SECTIONS.map(([name]) => name).filter((name) => name !== "");
-  if (head !== undefined) {
-    const rest = Object.entries(document).filter(
-      ([name]) => !tables.some((table) => table === name),
-    );
-    Object.assign(result, readSection("", Object.fromEntries(rest), head, report, tables));
-    applyOverrides(result, overrides, head, faults);
-  }
-  checkTrust(result as unknown as Settings, report);
+  const result = readDocument(table, document, report);
+  applyOverrides(result, options.overrides ?? {}, table[""], faults);
+  // The table's type and the loops over the table say the same; only here they meet.
+  const settings = result as SettingsOf<Table>;
+  options.check?.(settings, report);
   faults.sort((a, b) => (a.line ?? 0) - (b.line ?? 0));
-  return {
-    settings: faults.length === 0 ? deepFreeze(result as unknown as Settings) : undefined,
-    faults,
-  };
+  return { settings: faults.length === 0 ? deepFreeze(settings) : undefined, faults };
 }
 
 /** A fault as a line of text: `FILE:LINE: KEY is …`. */
@@ -71,9 +76,27 @@ export function faultText(fault: ConfigFault, file: string | undefined): string 
     : `${place}: ${fault.path} ${fault.message}`;
 }
 
-type Report = (path: string, message: string) => void;
+function readDocument(
+  table: SettingsTable,
+  document: TomlTable,
+  report: ReportFault,
+): Record<string, unknown> {
+  const result: Record<string, unknown> = {};
+  const sections = sectionsOf(table).filter(([name]) => name !== "");
+  const place = (name: string) => placeOf(table, name);
+  for (const [name, section] of sections) {
+    const reader = { section, report, place };
+    result[camelCase(name)] = section.repeated
+      ? readRepeated(name, document[name], reader)
+      : readSection(`${name}.`, document[name], reader);
+  }
+  const names = sections.map(([name]) => name);
+  const rest = Object.entries(document).filter(([name]) => !names.includes(name));
+  const head = { section: table[""], report, place, alsoKnown: names };
+  return Object.assign(result, readSection("", Object.fromEntries(rest), head));
+}
 
-function parseToml(text: string, faults: ConfigFault[]): Table | undefined {
+function parseToml(text: string, faults: ConfigFault[]): TomlTable | undefined {
   try {
     return parse(text, { unsafeKeyBehaviour: "throw" });
   } catch (error) {
@@ -88,13 +111,17 @@ function parseToml(text: string, faults: ConfigFault[]): Table | undefined {
   }
 }
 
-function readSection(
-  prefix: string,
-  table: unknown,
-  section: SectionSpec,
-  report: Report,
-  alsoKnown: readonly string[] = [],
-): Values {
+interface Reader {
+  readonly section: SectionSpec;
+  readonly report: ReportFault;
+  /** Where a key of another section stands. */
+  readonly place: (name: string) => string | undefined;
+  /** Names that are no keys and known all the same. */
+  readonly alsoKnown?: readonly string[];
+}
+
+function readSection(prefix: string, table: unknown, reader: Reader): Values {
+  const { section, report } = reader;
   const values: Values = {};
   for (const [name, spec] of Object.entries(section.keys)) values[camelCase(name)] = spec.default;
   if (table === undefined) return values;
@@ -106,7 +133,7 @@ function readSection(
     const spec = Object.hasOwn(section.keys, name) ? section.keys[name] : undefined;
     const path = `${prefix}${name}`;
     if (spec === undefined) {
-      report(path, unknownKey(name, [...Object.keys(section.keys), ...alsoKnown]));
+      report(path, unknownKey(name, reader));
       continue;
     }
     const checked = checkValue(value, spec);
@@ -116,27 +143,28 @@ function readSection(
   return values;
 }
 
-function readRepeated(
-  name: string,
-  value: unknown,
-  section: SectionSpec,
-  report: Report,
-): Values[] {
+function readRepeated(name: string, value: unknown, reader: Reader): Values[] {
   if (value === undefined) return [];
   if (!Array.isArray(value)) {
-    report(name, `is a single value, want [[${name}]], once for each entry`);
+    reader.report(name, `is a single value, want [[${name}]], once for each entry`);
     return [];
   }
-  return value.map((entry, at) => readSection(`${name}.${at}.`, entry, section, report));
+  return value.map((entry, at) => readSection(`${name}.${at}.`, entry, reader));
 }
 
-function unknownKey(name: string, known: readonly string[]): string {
+function unknownKey(name: string, { section, place, alsoKnown = [] }: Reader): string {
+  const known = [...Object.keys(section.keys), ...alsoKnown];
   const near = nearestName(name, known);
   if (near !== undefined) return `is not known: did you mean ${near}?`;
-  const elsewhere = SECTIONS.find(([, section]) => Object.hasOwn(section.keys, name));
+  const elsewhere = place(name);
   if (elsewhere === undefined) return `is not known, want one of ${known.join(", ")}`;
-  const place = elsewhere[0] === "" ? "above the first table" : `in [${elsewhere[0]}]`;
-  return `is not known here: it stands ${place}`;
+  return `is not known here: it stands ${elsewhere}`;
+}
+
+function placeOf(table: SettingsTable, key: string): string | undefined {
+  const found = sectionsOf(table).find(([, section]) => Object.hasOwn(section.keys, key));
+  if (found === undefined) return undefined;
+  return found[0] === "" ? "above the first table" : `in [${found[0]}]`;
 }
 
 function applyOverrides(
@@ -154,21 +182,6 @@ function applyOverrides(
   }
 }
 
-/** What one key alone can't show: a list that is asked for and empty, and one that nobody asks for. */
-function checkTrust(settings: Settings, report: Report): void {
-  for (const [at, { require, digests }] of settings.trust.entries()) {
-    if (require === "listed" && digests.length === 0) {
-      report(`trust.${at}.digests`, 'is empty, want a digest, since require = "listed"');
-    }
-    if (require !== "listed" && digests.length > 0) {
-      report(
-        `trust.${at}.digests`,
-        `does nothing with require = "${require}", want require = "listed"`,
-      );
-    }
-  }
-}
-
 /** The line of a key, or else of the table around it. */
 function lineOf(lines: ReadonlyMap<string, number>, path: string): number | undefined {
   const parts = path.split(".");
@@ -179,7 +192,7 @@ function lineOf(lines: ReadonlyMap<string, number>, path: string): number | unde
   return undefined;
 }
 
-function isTable(value: unknown): value is Table {
+function isTable(value: unknown): value is TomlTable {
   return (
     typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date)
   );

@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { faultText, parseSettings } from "./parse-settings.ts";
-import { defaultFile, settingsDocument, settingsFile } from "./render-settings.ts";
-import { camelCase, type Settings } from "./settings.ts";
-import { SECTIONS } from "./table.ts";
-import { tomlLines } from "./toml-lines.ts";
+import {
+  camelCase,
+  defaultFile,
+  faultText,
+  sectionsOf,
+  settingsDocument,
+  settingsFile,
+} from "@soci-ts/settings";
+import { parseSettings, type Settings } from "./settings.ts";
+import { CONFIG_TABLE } from "./table.ts";
+
+const SECTIONS = sectionsOf(CONFIG_TABLE);
 
 function settingsOf(text: string): Settings {
   const { settings, faults } = parseSettings(text);
@@ -24,12 +31,15 @@ describe("parseSettings()", () => {
     assert.equal(empty.root, "/var/lib/soci-snapshotter");
     assert.equal(empty.mount.idleReleaseMs, 60_000);
     assert.deepEqual(empty.trust, []);
-    assert.deepEqual(settingsOf(defaultFile()), empty);
+    assert.deepEqual(settingsOf(defaultFile(CONFIG_TABLE, "soci-snapshotter")), empty);
   });
 
   it("accepts the default file with every comment mark of its trust entry taken away", () => {
     const { trust } = settingsOf(
-      defaultFile().replace(/^# (\[\[trust|repos|require|digests)/gm, "$1"),
+      defaultFile(CONFIG_TABLE, "soci-snapshotter").replace(
+        /^# (\[\[trust|repos|require|digests)/gm,
+        "$1",
+      ),
     );
     assert.deepEqual(trust, [{ repositories: ["*"], require: "any", digests: [] }]);
   });
@@ -126,9 +136,9 @@ describe("settingsFile()", () => {
     const settings = settingsOf(
       '[credentials]\ncommand = ["/bin/helper", "--token=hunter2"]\n[[trust]]\nrequire = "bound"',
     );
-    const text = settingsFile(settings);
+    const text = settingsFile(CONFIG_TABLE, settings);
     assert.doesNotMatch(text, /hunter2/);
-    assert.doesNotMatch(JSON.stringify(settingsDocument(settings)), /hunter2/);
+    assert.doesNotMatch(JSON.stringify(settingsDocument(CONFIG_TABLE, settings)), /hunter2/);
     const again = settingsOf(text);
     assert.deepEqual({ ...again, credentials: settings.credentials }, settings);
   });
@@ -145,37 +155,5 @@ describe("CONFIG_TABLE", () => {
         assert.notEqual(camelCase(name), "");
       }
     }
-  });
-});
-
-describe("tomlLines()", () => {
-  it("finds tables, keys, quoted and dotted keys, and skips values of several lines", () => {
-    const lines = tomlLines(
-      [
-        "a.b = 1",
-        '["x.y".z]',
-        "k = '''",
-        "not = 1",
-        "'''",
-        "l = [",
-        "  # ]",
-        '  "]",',
-        "]",
-        "m=2",
-        "[[t]]",
-        "[[t]]",
-        "n = 1",
-      ].join("\n"),
-    );
-    assert.deepEqual(Object.fromEntries(lines), {
-      "a.b": 1,
-      "x.y.z": 2,
-      "x.y.z.k": 3,
-      "x.y.z.l": 6,
-      "x.y.z.m": 10,
-      "t.0": 11,
-      "t.1": 12,
-      "t.1.n": 13,
-    });
   });
 });

@@ -1,7 +1,7 @@
+import { isIP, isIPv6 } from "node:net";
 import { isAbsolute, normalize } from "node:path";
 import { isDigest } from "@soci-ts/core";
-import type { SettingValue } from "./settings.ts";
-import type { KeyKind, KeySpec } from "./table.ts";
+import type { KeyKind, KeySpec, SettingValue } from "./table.ts";
 
 /** A value that is what its key wants, or what is wrong with it: `is 5, want a text`. */
 export type CheckedValue =
@@ -13,7 +13,9 @@ const MAX_LIST_LENGTH = 1000;
 
 /** What a person is told that a key wants. */
 export function wanted({ kind, choices, range }: KeySpec): string {
-  if (choices !== undefined) return `one of ${choices.join(", ")}`;
+  if (choices !== undefined) {
+    return `${kind === "choices" ? "a list of some" : "one"} of ${choices.join(", ")}`;
+  }
   if (range === undefined) return WANTED[kind];
   return `${WANTED[kind]} from ${range[0]} to ${range[1]}`;
 }
@@ -21,15 +23,21 @@ export function wanted({ kind, choices, range }: KeySpec): string {
 const WANTED: Readonly<Record<KeyKind, string>> = {
   path: "an absolute path",
   optional_path: 'an absolute path, or ""',
-  listen: 'host:port, or ""',
+  listen: "host:port",
+  optional_listen: 'host:port, or ""',
+  optional_url: 'an http or https URL without credentials and query, or ""',
   name: "a name of letters, digits, - and _",
   choice: "one of its words",
+  choices: "a list of some of its words",
   milliseconds: "a whole number of milliseconds",
   count: "a whole number",
   bytes: "a whole number of bytes",
   paths: "a list of absolute paths",
   command: "a program by its absolute path, and its arguments",
   patterns: "a list of repositories, at least one, without blanks",
+  optional_word: 'a text without blanks, or ""',
+  words: "a list of words without blanks",
+  networks: "a list of IP addresses or networks, as 10.0.0.0/8",
   digests: "a list of digests as sha256:…",
 };
 
@@ -47,11 +55,17 @@ function fitsKind(value: unknown, spec: KeySpec): boolean {
     case "optional_path":
       return value === "" || isPath(value);
     case "listen":
+      return isText(value) && parseListen(value) !== undefined;
+    case "optional_listen":
       return value === "" || (isText(value) && parseListen(value) !== undefined);
+    case "optional_url":
+      return value === "" || (isText(value) && isUrl(value));
     case "name":
       return isText(value) && /^[A-Za-z0-9][A-Za-z0-9_-]{0,75}$/.test(value);
     case "choice":
       return isText(value) && spec.choices?.includes(value) === true;
+    case "choices":
+      return isList(value) && value.every((word) => isText(word) && spec.choices?.includes(word));
     case "milliseconds":
     case "count":
     case "bytes":
@@ -61,7 +75,13 @@ function fitsKind(value: unknown, spec: KeySpec): boolean {
     case "command":
       return isList(value) && value.every(isText) && (value.length === 0 || isPath(value[0]));
     case "patterns":
-      return isList(value) && value.length > 0 && value.every(isPattern);
+      return isList(value) && value.length > 0 && value.every(isWord);
+    case "optional_word":
+      return value === "" || isWord(value);
+    case "words":
+      return isList(value) && value.every(isWord);
+    case "networks":
+      return isList(value) && value.every(isNetwork);
     case "digests":
       return isList(value) && value.every((item) => isText(item) && isDigest(item));
   }
@@ -72,9 +92,11 @@ export function parseListen(
   text: string,
 ): { readonly host: string; readonly port: number } | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/\s]+)):(\d{1,5})$/.exec(text);
-  const host = match?.[1] ?? match?.[2];
+  const [, address, name] = match ?? [];
+  const host = address ?? name;
   const port = Number(match?.[3]);
-  return host === undefined || port > 65_535 ? undefined : { host, port };
+  if (host === undefined || port > 65_535) return undefined;
+  return address === undefined || isIPv6(address) ? { host, port } : undefined;
 }
 
 function tidy(value: SettingValue, spec: KeySpec): SettingValue {
@@ -91,8 +113,24 @@ function isPath(value: unknown): value is string {
   return isText(value) && isAbsolute(value);
 }
 
-function isPattern(value: unknown): boolean {
+function isWord(value: unknown): boolean {
   return isText(value) && value !== "" && !/\s/.test(value);
+}
+
+function isUrl(value: string): boolean {
+  if (/\s/.test(value) || !URL.canParse(value)) return false;
+  const { protocol, username, password, search, hash } = new URL(value);
+  return /^https?:$/.test(protocol) && `${username}${password}${search}${hash}` === "";
+}
+
+function isNetwork(value: unknown): boolean {
+  if (!isText(value)) return false;
+  const [address = "", bits, ...rest] = value.split("/");
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return (
+    bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+  );
 }
 
 function isList(value: unknown): value is readonly unknown[] {

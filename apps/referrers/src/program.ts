@@ -1,0 +1,80 @@
+import { Command, Option } from "commander";
+import { CONFIG_TABLE } from "./config/table.ts";
+import { DEFAULT_CONFIG_FILE } from "./config.ts";
+import type { Runner } from "./session.ts";
+
+const HEAD = CONFIG_TABLE[""].keys;
+
+/** The command tree. What commands need is loaded when they run, so that `--help` is quick. */
+export function buildProgram(version: string, runner: Runner): Command {
+  const program = new Command("soci-referrers")
+    .description(
+      "A registry with the referrers API, kept in one folder. Without a command it serves.",
+    )
+    .version(version, "-V, --version", "print the version")
+    .option("--root <dir>", `folder that holds all data (default: ${HEAD.root.default})`)
+    .option(
+      "--listen <host:port>",
+      `address to listen on; port 0 lets the system choose (default: ${HEAD.listen.default})`,
+    )
+    .option("--insecure-listen-any", "allow addresses that other machines can reach")
+    .option(
+      "--config <file>",
+      `configuration file (default: ${DEFAULT_CONFIG_FILE}, if it is there)`,
+    )
+    .addOption(
+      new Option(
+        "--log-level <level>",
+        `how much is logged, as JSON lines on stderr (default: ${HEAD.log_level.default})`,
+      ).choices(HEAD.log_level.choices),
+    )
+    .option("--json", "print a command's result as one JSON document on stdout")
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .action(async () =>
+      runner(async (session) => {
+        await (await import("./commands/serve.ts")).serve(session);
+        return undefined;
+      }),
+    );
+  addConfigCommands(program, runner);
+  return program.addHelpText(
+    "after",
+    example(
+      "npx soci-referrers --root /var/lib/soci-referrers --listen 127.0.0.1:5000",
+      "skopeo copy --dest-tls-verify=false oci:image docker://127.0.0.1:5000/demo:latest",
+    ),
+  );
+}
+
+function addConfigCommands(program: Command, runner: Runner): void {
+  const load = () => import("./commands/config.ts");
+  const config = program
+    .command("config")
+    .summary("print and check configuration")
+    .description("Print and check configuration.")
+    .helpCommand(false)
+    .addHelpText("after", example("soci-referrers config check"));
+  config
+    .command("default")
+    .description(
+      "Print a complete configuration file: all keys at their defaults, with their meaning.",
+    )
+    .addHelpText("after", example(`soci-referrers config default > ${DEFAULT_CONFIG_FILE}`))
+    .action(async () => runner(async () => (await load()).configDefault()));
+  config
+    .command("show")
+    .description("Print the configuration that the program would run with.")
+    .addHelpText("after", example("soci-referrers config show"))
+    .action(async () => runner(async (session) => (await load()).configShow(session.config())));
+  config
+    .command("check")
+    .description("List all faults of the configuration.")
+    .addHelpText("after", example("soci-referrers config check"))
+    .action(async () => runner(async (session) => (await load()).configCheck(session)));
+}
+
+function example(...lines: readonly string[]): string {
+  return `\nExample:\n${lines.map((line) => `  $ ${line}\n`).join("")}`;
+}
