@@ -9,7 +9,7 @@ import { type Program, startProgram } from "./testing/program.ts";
 
 const PULLS = 200;
 const PUSHES = 50;
-const PULLED = randomBytes(2_000_000);
+const PULLED = randomBytes(1_200_000);
 const CONFIG = Buffer.from("{}");
 const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 /** What the process may take at its peak; without any load it takes about 100 MiB. */

@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { deferred } from "@soci-ts/core";
 import { checkRegistry } from "./fsck.ts";
 import { openRegistryServer } from "./registry-server.ts";
 import { ask, freshFolder } from "./testing/harness.ts";
@@ -45,10 +46,10 @@ class Told {
   }
 }
 
-/** Milliseconds of life after the registry is open; the same in every run. */
-function lifetime(round: number): number {
-  const [byte = 0] = createHash("sha256").update(`${SEED} ${round}`).digest();
-  return (byte / 256) * 50;
+/** When a child is killed, the same in every run: after so many lines that it said, and a moment more. */
+function deathOf(round: number): { readonly lines: number; readonly delayMs: number } {
+  const [first = 0, second = 0] = createHash("sha256").update(`${SEED} ${round}`).digest();
+  return { lines: 1 + (first % 24), delayMs: (second / 256) * 4 };
 }
 
 async function liveAndDie(folder: string, round: number, told: readonly Told[]): Promise<void> {
@@ -60,11 +61,16 @@ async function liveAndDie(folder: string, round: number, told: readonly Told[]):
   child.stderr.on("data", (text: Buffer) => {
     stderr += text.toString();
   });
-  const lines = createInterface({ input: child.stdout });
-  const opened = Promise.race([once(lines, "line"), exited]);
-  lines.on("line", (line) => told[Number(line[0])]?.hear(line.slice(2)));
-  assert.deepEqual(await opened, ["open"], stderr);
-  await sleep(lifetime(round));
+  const { lines, delayMs } = deathOf(round);
+  const { promise: isTime, resolve } = deferred<void>();
+  let heard = 0;
+  createInterface({ input: child.stdout }).on("line", (line) => {
+    told[Number(line[0])]?.hear(line.slice(2));
+    heard += 1;
+    if (heard === lines) resolve();
+  });
+  await Promise.race([isTime, exited]);
+  await sleep(delayMs);
   child.kill("SIGKILL");
   const [, signal] = await exited;
   assert.equal(signal, "SIGKILL", stderr);

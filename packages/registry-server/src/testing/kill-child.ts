@@ -77,7 +77,6 @@ for (const name of ["0", "1"]) {
   const server = await openRegistryServer(join(folder, name), { gc: { policy, intervalMs: 0 } });
   rooms.push({ server, say: (line) => writeSync(1, `${name} ${line}\n`) });
 }
-writeSync(1, "open\n");
 await Promise.all(
   rooms.flatMap((room) => [
     pushImages(room, 1),
