@@ -84,9 +84,7 @@ describe("systemd units", () => {
 
 describe("containerd/certs.d", () => {
   it("makes a mirror of every registry that the node's client understands", async () => {
-    const directory = fileURLToPath(
-      new URL("../../../deploy/containerd/certs.d", import.meta.url),
-    );
+    const directory = fileURLToPath(new URL("../../../deploy/containerd/certs.d", import.meta.url));
     const config = await certsDirHosts({ directories: [directory] }).hostsFor("docker.io");
     const [mirror] = config?.hosts ?? [];
     assert.equal(mirror?.url?.origin, "https://soci-referrers.example:5000");
