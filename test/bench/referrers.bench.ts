@@ -78,8 +78,8 @@ async function benchPages(): Promise<void> {
     const type = "application%2Fvnd.example.type-3";
     const hot = `/v2/bench/million/referrers/${HOT_SUBJECT}`;
     const ways: [string, (n: number) => string][] = [
-      ["500 of 500,000, anywhere", (n) => `${hot}?last=${(n * 7919) % 490_000}`],
-      ["500 of one type of ten", (n) => `${hot}?artifactType=${type}&last=${(n * 7919) % 480_000}`],
+      ["250 of 500,000, anywhere", (n) => `${hot}?last=${(n * 7919) % 490_000}`],
+      ["250 of one type of ten", (n) => `${hot}?artifactType=${type}&last=${(n * 7919) % 480_000}`],
       ["all 5 of a subject", (n) => `/v2/bench/million/referrers/${subjectOf(n * 7919)}`],
       ["of an unknown subject", (n) => `/v2/bench/million/referrers/${subjectOf(200_000 + n)}`],
     ];

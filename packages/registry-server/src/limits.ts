@@ -2,8 +2,8 @@
 export const MAX_REPOSITORY_LENGTH = 255;
 /** Most tags in one answer; a client follows `Link` for the rest. */
 export const MAX_TAGS_PER_PAGE = 10_000;
-/** Most descriptors in one answer of the referrers API: nothing else is answered while a page is made, here some 1.5 ms. */
-export const MAX_REFERRERS_PER_PAGE = 500;
+/** Most descriptors in one answer of the referrers API: nothing else is answered while a page is made, here about a millisecond. */
+export const MAX_REFERRERS_PER_PAGE = 250;
 /** A page of referrers ends before this size (3 MiB), because clients read no index above 4 MiB. */
 export const REFERRERS_PAGE_BYTES: number = 3 * 1024 * 1024;
 /** Most `tag` parameters of one manifest push. */

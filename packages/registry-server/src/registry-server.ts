@@ -45,7 +45,7 @@ export interface RegistryServerOptions {
   readonly allowsSparse?: boolean;
   /** Most bytes of a manifest; at most 4 MiB, the default. */
   readonly manifestLimitBytes?: number;
-  /** Most descriptors in one answer of the referrers API; default 500. */
+  /** Most descriptors in one answer of the referrers API; default 250. */
   readonly referrersPerPage?: number;
   /** Pushes and deletes are refused, nothing below the root is written, and it need not be writable; others may have it open. */
   readonly isReadOnly?: boolean;
