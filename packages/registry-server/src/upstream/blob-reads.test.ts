@@ -120,6 +120,36 @@ describe("a blob through the companion", () => {
     assert.deepEqual((await ask(test.companion, "GET", path)).bytes, bytes);
   });
 
+  it("is not fetched whole before small ranges that clients wait for", async () => {
+    await using upstream = await startUpstream();
+    await using test = await startCompanion([upstream]);
+    const bytes = seededBytes(3_000_000, 9);
+    const path = pathOf(await putBlob(upstream.registry, REPOSITORY, bytes));
+    const asked: (string | undefined)[] = [];
+    upstream.intercept = ({ url, headers }) => {
+      if (isBlob(url ?? "")) asked.push(headers.range);
+      return false;
+    };
+    const beyond = { range: "bytes=3000000-3000009" };
+    const answers = await Promise.all([
+      ask(test.companion, "GET", path, { headers: beyond }),
+      ask(test.companion, "GET", path, { headers: { range: "bytes=5-9" } }),
+    ]);
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [416, 206],
+    );
+    asked.length = 0;
+    for (const start of [2_500_000, 1_500_000]) {
+      const range = `bytes=${start}-${start + 99}`;
+      const part = await ask(test.companion, "GET", path, { headers: { range } });
+      assert.deepEqual(part.bytes, Buffer.from(bytes.subarray(start, start + 100)));
+    }
+    assert.deepEqual(asked, ["bytes=2500000-2500099", "bytes=1500000-1500099"]);
+    await eventually(() => cached(upstream, test, path));
+    assert.deepEqual((await ask(test.companion, "GET", path)).bytes, Buffer.from(bytes));
+  });
+
   it("has ranges where the upstream has none", async () => {
     await using upstream = await startUpstream({ ranges: false });
     await using test = await startCompanion([upstream]);

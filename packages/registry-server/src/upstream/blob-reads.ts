@@ -11,6 +11,7 @@ import {
 import { type ByteRange, parseRange } from "../range.ts";
 import { SpecError } from "../spec-error.ts";
 import type { Cache } from "./cache.ts";
+import { MAX_FIRST_RANGE_BYTES } from "./limits.ts";
 import type { LocalRegistry } from "./local.ts";
 import type { Passes } from "./passes.ts";
 import { again, relayed, unreachable } from "./relay.ts";
@@ -49,7 +50,8 @@ export class BlobReads {
     const running = transfers.find(digest);
     if (running !== undefined) return this.#join(visit, running);
     const key = keyOf(visit);
-    const begun = transfers.begin(digest, key, this.#opener(visit));
+    const wanted = { open: this.#opener(visit), first: firstRange(visit) };
+    const begun = transfers.begin(digest, key, wanted);
     return begun === undefined ? this.#relay(visit) : this.#lead(visit, begun);
   }
 
@@ -59,7 +61,7 @@ export class BlobReads {
     return relayed(visit, answer);
   }
 
-  /** The whole is fetched whatever part is wanted. */
+  /** For the whole, and for ranges of it, whatever conditions the client has. */
   #opener(visit: Visit): OpenBlob {
     const headers = unconditional(rawRequest(visit).headers);
     return async (range) => {
@@ -76,7 +78,8 @@ export class BlobReads {
     const head = await transfer.head;
     if (head.kind === "refused") return again(head.answer);
     if (head.kind === "sharing") return this.#share(visit, { transfer, key: "" }, head.sizeBytes);
-    if (headerOf(visit.request, "range") === undefined) return relayed(visit, head.answer);
+    const isAsked = headerOf(visit.request, "range") === undefined && head.answer.status === 200;
+    if (isAsked) return relayed(visit, head.answer);
     head.answer.close();
     return this.#relay(visit);
   }
@@ -90,7 +93,9 @@ export class BlobReads {
       if (refusal !== undefined) return refusal;
     }
     const head = await shared.transfer.head.catch(() => undefined);
-    if (head?.kind === "refused" && isSame) return again(head.answer);
+    // 416 is about the range of the client that began.
+    const isOurs = head?.kind === "refused" && isSame && head.answer.status !== 416;
+    if (isOurs) return again(head.answer);
     if (head?.kind === "sharing") return this.#share(visit, shared, head.sizeBytes);
     if (head === undefined && isSame) return unreachable(visit);
     return this.#relay(visit);
@@ -131,6 +136,16 @@ export class BlobReads {
       }
     }
   }
+}
+
+/** A small range of known ends is fetched first; for any other the whole is begun at once, which tells the size. */
+function firstRange({ request }: Visit): ByteRange | undefined {
+  if (headerOf(request, "if-range") !== undefined) return undefined;
+  const text = headerOf(request, "range") ?? "";
+  const [, first, last] = /^bytes=(\d{1,15})-(\d{1,15})$/i.exec(text.trim()) ?? [];
+  const range = { start: Number(first), end: Number(last) + 1 };
+  const length = range.end - range.start;
+  return length > 0 && length <= MAX_FIRST_RANGE_BYTES ? range : undefined;
 }
 
 /** Clients whose requests for the repository the upstream answers alike. */

@@ -23,7 +23,8 @@ export class GrowingFile {
   readonly #file: FileHandle;
   readonly #onClose: () => void;
   readonly #coverage = new Coverage();
-  readonly #progress = new EventEmitter().setMaxListeners(0);
+  readonly #events = new EventEmitter().setMaxListeners(0);
+  readonly #waiting = new Set<{ readonly at: number }>();
   #frontier = 0;
   #lastWrite: Promise<void> = Promise.resolve();
   #users = 0;
@@ -52,12 +53,22 @@ export class GrowingFile {
     return this.#frontier;
   }
 
+  /** True if a reader waits for a byte before `offset`. */
+  isAwaited(offset: number): boolean {
+    return [...this.#waiting].some(({ at }) => at < offset);
+  }
+
+  /** Resolves when a reader begins to wait for some byte. Rejects on abort. */
+  onceAwaited(signal: AbortSignal): Promise<unknown> {
+    return once(this.#events, "waiting", { signal });
+  }
+
   /** Writes the next bytes of the whole, unless it is settled. @throws as the file system does. */
   append(bytes: Uint8Array): Promise<void> {
     return this.#inTurn(async () => {
       await this.#write(bytes, this.#frontier);
       this.#frontier += bytes.length;
-      this.#progress.emit("progress");
+      this.#events.emit("progress");
     });
   }
 
@@ -66,7 +77,7 @@ export class GrowingFile {
     return this.#inTurn(async () => {
       const ahead = bytes.subarray(Math.max(0, this.#frontier - position));
       await this.#write(ahead, position + bytes.length - ahead.length);
-      this.#progress.emit("progress");
+      this.#events.emit("progress");
     });
   }
 
@@ -98,7 +109,7 @@ export class GrowingFile {
   settle(outcome: "verified" | AppError): void {
     this.#users += 1;
     this.#state = outcome;
-    this.#progress.emit("progress");
+    this.#events.emit("progress");
     this.#leave();
   }
 
@@ -124,7 +135,7 @@ export class GrowingFile {
       const upTo = Math.min(this.#readableEnd(range, at), at + CHUNK_BYTES);
       if (upTo === at) {
         if (this.#state instanceof AppError) throw this.#state;
-        await once(this.#progress, "progress", { signal });
+        await this.#waitAt(at, signal);
         continue;
       }
       const buffer = Buffer.allocUnsafe(upTo - at);
@@ -132,6 +143,17 @@ export class GrowingFile {
       if (bytesRead === 0) throw new AppError("data_loss", "Cannot read what was written");
       yield buffer.subarray(0, bytesRead);
       at += bytesRead;
+    }
+  }
+
+  async #waitAt(at: number, signal: AbortSignal): Promise<void> {
+    const waiting = { at };
+    this.#waiting.add(waiting);
+    this.#events.emit("waiting");
+    try {
+      await once(this.#events, "progress", { signal });
+    } finally {
+      this.#waiting.delete(waiting);
     }
   }
 

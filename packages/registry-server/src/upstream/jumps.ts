@@ -1,13 +1,16 @@
 import type { Logger } from "@soci-ts/core";
+import type { RawAnswer } from "@soci-ts/registry-client";
 import type { ByteRange } from "../range.ts";
 import type { GrowingFile } from "./growing-file.ts";
 import { JUMP_BYTES, MAX_JUMPS } from "./limits.ts";
+import type { RightOfWay } from "./right-of-way.ts";
 import { isRangeFrom, type OpenBlob } from "./transfer-answers.ts";
 
 /** What jumps need. */
 export interface JumpDeps {
   readonly open: OpenBlob;
   readonly logger: Logger;
+  readonly rightOfWay: RightOfWay;
 }
 
 /**
@@ -34,15 +37,23 @@ export class Jumps {
     const isUnderWay = [...this.#running].some((jump) => jump.start <= start && start < jump.end);
     if (start >= end || isSoon || isUnderWay) return;
     if (!this.#hasRanges || this.#running.size >= MAX_JUMPS) return;
-    const jump = { start, end };
-    this.#running.add(jump);
-    this.#fetch(jump)
-      .catch((error: unknown) => this.#deps.logger.debug("range failed", { reason: String(error) }))
-      .finally(() => this.#running.delete(jump));
+    this.take({ start, end });
   }
 
-  async #fetch({ start, end }: ByteRange): Promise<void> {
-    const answer = await this.#deps.open({ start, end });
+  /** Fetches a range; `given` is the answer to its request if that was sent already. */
+  take(range: ByteRange, given?: RawAnswer): void {
+    const leave = this.#deps.rightOfWay.enter();
+    this.#running.add(range);
+    this.#fetch(range, given)
+      .catch((error: unknown) => this.#deps.logger.debug("range failed", { reason: String(error) }))
+      .finally(() => {
+        this.#running.delete(range);
+        leave();
+      });
+  }
+
+  async #fetch({ start, end }: ByteRange, given: RawAnswer | undefined): Promise<void> {
+    const answer = given ?? (await this.#deps.open({ start, end }));
     try {
       if (answer.status === 200) this.#hasRanges = false;
       if (!isRangeFrom(answer, start)) return;

@@ -24,6 +24,14 @@ export const MAX_RESUMPTIONS = 5;
 export const JUMP_BYTES: number = 1024 * 1024;
 /** Most such ranges of one transfer at a time. */
 export const MAX_JUMPS = 8;
+/** A range that begins a transfer and is no longer than this (16 MiB) is fetched before the whole. */
+export const MAX_FIRST_RANGE_BYTES: number = 16 * 1024 * 1024;
+/** The whole waits until no range was fetched for this long. */
+export const QUIET_MS = 2_000;
+/** It waits no longer than this to begin: once it is under way, the network holds megabytes of it that cannot wait any more. */
+export const LONGEST_START_WAIT_MS = 30_000;
+/** It waits no longer than this for each piece. */
+export const LONGEST_PIECE_WAIT_MS = 250;
 /** No more of the disk is used for the cache for this long after it was full. */
 export const DISK_FULL_PAUSE_MS = 30_000;
 /** Most referrers of one manifest that are taken from an upstream. */

@@ -11,6 +11,13 @@ export function plainLength({ headers }: RawAnswer): number | undefined {
   return isPlain && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
+/** The size in bytes of the whole of which an answer holds a range; undefined if it holds none, or that is not told. */
+export function wholeLength({ status, headers }: RawAnswer): number | undefined {
+  const told = /^bytes \d{1,15}-\d{1,15}\/(\d{1,15})$/i.exec(headers["content-range"] ?? "")?.[1];
+  const isPlain = (headers["content-encoding"] ?? "identity") === "identity";
+  return status === 206 && isPlain && told !== undefined ? Number(told) : undefined;
+}
+
 /** True if it holds a range that begins at `start`. */
 export function isRangeFrom({ status, headers }: RawAnswer, start: number): boolean {
   const told = /^bytes (\d{1,15})-/i.exec(headers["content-range"] ?? "")?.[1];

@@ -14,9 +14,15 @@ import type { ByteRange } from "../range.ts";
 import type { Cache, Reservation } from "./cache.ts";
 import { GrowingFile, type Reader } from "./growing-file.ts";
 import { Jumps } from "./jumps.ts";
-import { MAX_RESUMPTIONS } from "./limits.ts";
+import {
+  JUMP_BYTES,
+  LONGEST_PIECE_WAIT_MS,
+  LONGEST_START_WAIT_MS,
+  MAX_RESUMPTIONS,
+} from "./limits.ts";
 import { type HeldAnswer, held } from "./relay.ts";
-import { isRangeFrom, type OpenBlob, plainLength } from "./transfer-answers.ts";
+import type { RightOfWay } from "./right-of-way.ts";
+import { isRangeFrom, type OpenBlob, plainLength, wholeLength } from "./transfer-answers.ts";
 
 /** How the upstream answered the first request of a transfer. */
 export type TransferHead =
@@ -31,7 +37,10 @@ export interface TransferDeps {
   readonly digest: Digest;
   readonly cache: Cache;
   readonly logger: Logger;
+  readonly rightOfWay: RightOfWay;
   readonly open: OpenBlob;
+  /** What the client that begins wants first, if not the whole. */
+  readonly first?: ByteRange | undefined;
 }
 
 /** Where a transfer puts its bytes. */
@@ -45,9 +54,9 @@ const RESUME_DELAY_MS = 200;
 /**
  * A blob on its way from an upstream into the cache, read by any number of clients meanwhile.
  *
- * One request brings all of it, from the first byte to the last, at the upstream's speed, whether or not anybody still waits;
- * it is taken up again where it breaks off. A reader that begins far ahead has its range fetched by a request of its own
- * ({@link Jumps}). When all is here the digest is checked: if it is right the file becomes an entry of the cache; if not, readers
+ * One request brings all of it, from the first byte to the last, whether or not anybody still waits; it is taken up again where it
+ * breaks off. A reader that begins far ahead has its range fetched by a request of its own ({@link Jumps}); these go first, as long
+ * as nobody waits for the whole. When all is here the digest is checked: if it is right the file becomes an entry of the cache; if not, readers
  * of the whole, who were not given the last byte yet, fail.
  */
 export class Transfer {
@@ -96,7 +105,7 @@ export class Transfer {
   async #begin(): Promise<TransferHead> {
     let isSharing = false;
     try {
-      const head = await this.#accept(await this.#deps.open());
+      const head = await this.#accept(await this.#deps.open(this.#deps.first));
       isSharing = head.kind === "sharing";
       return head;
     } finally {
@@ -105,9 +114,11 @@ export class Transfer {
   }
 
   async #accept(answer: RawAnswer): Promise<TransferHead> {
-    if (answer.status !== 200) return { kind: "refused", answer: await held(answer) };
-    const { cache } = this.#deps;
-    const sizeBytes = plainLength(answer);
+    const sizeBytes = answer.status === 206 ? wholeLength(answer) : plainLength(answer);
+    if (answer.status !== 200 && answer.status !== 206) {
+      return { kind: "refused", answer: await held(answer) };
+    }
+    const { cache, first } = this.#deps;
     const reservation = sizeBytes === undefined ? undefined : cache.reserve(sizeBytes);
     if (sizeBytes === undefined || reservation === undefined) return { kind: "alone", answer };
     const path = cache.partialPath();
@@ -117,9 +128,12 @@ export class Transfer {
       return { kind: "alone", answer };
     }
     const file = new GrowingFile(opened, sizeBytes, () => this.#unpin());
+    const jumps = new Jumps(file, this.#deps);
+    const isRange = answer.status === 206 && first !== undefined;
+    if (isRange) jumps.take({ start: first.start, end: Math.min(first.end, sizeBytes) }, answer);
     this.#file = file;
-    this.#jumps = new Jumps(file, this.#deps);
-    this.#running = this.#run(answer, file, { path, reservation });
+    this.#jumps = jumps;
+    this.#running = this.#run(isRange ? undefined : answer, file, { path, reservation });
     return { kind: "sharing", sizeBytes };
   }
 
@@ -133,7 +147,7 @@ export class Transfer {
   }
 
   /** Never rejects: failures are what the readers get. */
-  async #run(answer: RawAnswer, file: GrowingFile, place: Place): Promise<void> {
+  async #run(answer: RawAnswer | undefined, file: GrowingFile, place: Place): Promise<void> {
     const { digest, cache } = this.#deps;
     const { sizeBytes } = file;
     let isVerified = false;
@@ -163,12 +177,13 @@ export class Transfer {
   }
 
   /** Receives all bytes, taking up again what breaks off; returns their digest. */
-  async #receive(first: RawAnswer, file: GrowingFile): Promise<Digest> {
+  async #receive(first: RawAnswer | undefined, file: GrowingFile): Promise<Digest> {
     const digester = new Digester(digestAlgorithm(this.digest));
-    let answer: RawAnswer | undefined = first;
+    let answer = first;
     for (let failures = 0; ; ) {
       const before = file.frontier;
       try {
+        if (answer === undefined) await this.#giveWay(file, LONGEST_START_WAIT_MS);
         answer ??= await this.#resume(file);
         await this.#take(answer, file, digester);
         if (file.frontier === file.sizeBytes) return digester.digest();
@@ -196,7 +211,16 @@ export class Transfer {
       }
       digester.update(piece);
       await file.append(piece);
+      await this.#giveWay(file, LONGEST_PIECE_WAIT_MS);
     }
+  }
+
+  #giveWay(file: GrowingFile, mostMs: number): Promise<void> {
+    const rest = {
+      isAwaited: () => file.isAwaited(file.frontier + JUMP_BYTES),
+      onceAwaited: (signal: AbortSignal) => file.onceAwaited(signal),
+    };
+    return this.#deps.rightOfWay.clear(rest, { mostMs, signal: this.#stopping.signal });
   }
 
   async #resume({ frontier: start, sizeBytes: end }: GrowingFile): Promise<RawAnswer> {

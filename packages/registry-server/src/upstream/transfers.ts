@@ -1,6 +1,8 @@
 import type { Digest, Logger } from "@soci-ts/core";
+import type { ByteRange } from "../range.ts";
 import type { Cache } from "./cache.ts";
 import { MAX_TRANSFERS } from "./limits.ts";
+import { RightOfWay } from "./right-of-way.ts";
 import { Transfer } from "./transfer.ts";
 import type { OpenBlob } from "./transfer-answers.ts";
 
@@ -15,6 +17,7 @@ export interface SharedTransfer {
 export class Transfers implements AsyncDisposable {
   readonly #cache: Cache;
   readonly #logger: Logger;
+  readonly #rightOfWay = new RightOfWay();
   readonly #running = new Map<Digest, SharedTransfer>();
 
   constructor(cache: Cache, logger: Logger) {
@@ -28,9 +31,14 @@ export class Transfers implements AsyncDisposable {
   }
 
   /** Starts a transfer, so that others find it at once; undefined if there are too many. */
-  begin(digest: Digest, key: string, open: OpenBlob): SharedTransfer | undefined {
+  begin(
+    digest: Digest,
+    key: string,
+    wanted: { readonly open: OpenBlob; readonly first: ByteRange | undefined },
+  ): SharedTransfer | undefined {
     if (this.#running.size >= MAX_TRANSFERS) return undefined;
-    const deps = { digest, cache: this.#cache, logger: this.#logger, open };
+    const shares = { cache: this.#cache, logger: this.#logger, rightOfWay: this.#rightOfWay };
+    const deps = { digest, ...shares, ...wanted };
     const transfer = new Transfer(deps, () => this.#running.delete(digest));
     const shared = { transfer, key };
     this.#running.set(digest, shared);
