@@ -26,7 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // L3
   "packages/soci": ["core", "oci", "gzip", "tar", "layer-index", "registry-client", "store"],
   "packages/lazy-layer": ["core", "oci", "gzip", "tar", "linux", "layer-index", "registry-client"],
-  "packages/registry-server": ["core", "oci", "sqlite"],
+  "packages/registry-server": ["core", "oci", "sqlite", "registry-client"],
   // stubs
   "packages/containerd-api": ["core"],
   // L4
@@ -59,7 +59,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "lazy-layer",
     "snapshotter",
   ],
-  "apps/referrers": ["core", "oci", "settings", "registry-server"],
+  "apps/referrers": ["core", "oci", "settings", "registry-client", "registry-server"],
   "apps/snapshotter": [
     "core",
     "oci",
@@ -87,7 +87,7 @@ const FOREIGN: Readonly<Record<string, readonly string[]>> = {
   pako: ["packages/gzip"],
   flatbuffers: ["packages/layer-index"],
   pino: ["apps/cli", "apps/referrers", "apps/snapshotter"],
-  "prom-client": ["apps/snapshotter"],
+  "prom-client": ["apps/referrers", "apps/snapshotter"],
   "smol-toml": ["apps/snapshotter", "packages/registry-client", "packages/settings"],
   commander: ["apps/cli", "apps/referrers", "apps/snapshotter"],
 };

@@ -4,7 +4,7 @@ export { RegistryClient, type RegistryClientOptions } from "./client.ts";
 export { type CommandCredentialsOptions, commandCredentials } from "./credential-command.ts";
 export { type CredentialFilesOptions, loadCredentials } from "./credential-files.ts";
 export type { Credential, CredentialSource, FindCredentialOptions } from "./credentials.ts";
-export { RegistryError, type SpecError } from "./errors.ts";
+export { RegistryError, type SpecError, TransportError } from "./errors.ts";
 export type {
   ClientPair,
   HostCapability,
@@ -17,7 +17,14 @@ export type {
 export type { FetchedManifest, ManifestName, PushedManifest } from "./manifests.ts";
 export type { ProxySettings } from "./proxy.ts";
 export type { BlobContent, PushBlobOptions, PushedBlob } from "./push-blob.ts";
+export {
+  type RawAnswer,
+  RawRegistry,
+  type RawRegistryOptions,
+  type RawRequest,
+} from "./raw-registry.ts";
 export type { ListReferrersOptions } from "./referrers.ts";
+export { referrersTag } from "./referrers-tag.ts";
 export { RememberedCredentials } from "./remembered-credentials.ts";
 export type { RemoteBlob } from "./remote-blob.ts";
 export type { RetryPolicy } from "./retry.ts";

@@ -2,7 +2,6 @@ import { AppError } from "@soci-ts/core";
 import { headerValue } from "./headers.ts";
 import { isLoopbackHost } from "./proxy.ts";
 import { shownUrl } from "./redact.ts";
-import type { RegistryRequest } from "./registry-host.ts";
 import type { WireResponse } from "./transport.ts";
 
 /** Where a URL came from. */
@@ -39,8 +38,11 @@ export function checkTarget(text: string, origin: TargetOrigin): URL {
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
 /** Where an answer leads to, as it says; undefined if it is to be taken as it is. Only GET and HEAD are led elsewhere. */
-export function redirectTarget(request: RegistryRequest, answer: WireResponse): string | undefined {
-  if (!REDIRECTS.has(answer.status) || request.expect.includes(answer.status)) return undefined;
+export function redirectTarget(
+  request: { readonly method: string; readonly expect?: readonly number[] },
+  answer: WireResponse,
+): string | undefined {
+  if (!REDIRECTS.has(answer.status) || request.expect?.includes(answer.status)) return undefined;
   if (request.method !== "GET" && request.method !== "HEAD") return undefined;
   return headerValue(answer.headers, "location");
 }

@@ -1,3 +1,4 @@
+import { Readable } from "node:stream";
 import { AppError, type ErrorCode } from "@soci-ts/core";
 import { Agent, type Dispatcher } from "undici";
 import { TransportError } from "./errors.ts";
@@ -5,6 +6,7 @@ import type { ResponseHeaders } from "./headers.ts";
 import type { HostConnection } from "./hosts.ts";
 import { sharedLookup } from "./look-up.ts";
 import { type ProxySettings, proxyFor } from "./proxy.ts";
+import { publicLookup, refusePrivateAddress } from "./public-address.ts";
 import { type Redactor, shownUrl } from "./redact.ts";
 import { Trust, type TrustOptions } from "./trust.ts";
 import { proxyAuthorization, tunnelConnector } from "./tunnel.ts";
@@ -34,7 +36,8 @@ export interface WireRequest {
   readonly method: Dispatcher.HttpMethod;
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array | string | undefined;
+  /** Pieces can be sent once only; say their length in `headers` where it is known. */
+  readonly body?: Uint8Array | string | AsyncIterable<Uint8Array> | undefined;
   /** How to connect, if not as usual. */
   readonly connection?: HostConnection | undefined;
   /** True if another host can be asked, so that this one is not waited for as long. */
@@ -58,6 +61,12 @@ export interface TransportOptions {
   readonly redactor: Redactor;
   /** Connections to one origin. */
   readonly connections: number;
+  /**
+   * If given, only these hosts (`host[:port]`, as in URLs) may have addresses that are not public: no registry can lead
+   * elsewhere in the own network. Names are then judged by their addresses; where a proxy resolves them, only literal
+   * addresses are.
+   */
+  readonly trustedHosts?: ReadonlySet<string> | undefined;
 }
 
 /** An agent, and whose settings it was made with. */
@@ -77,12 +86,15 @@ interface Route {
 
 /** The slowest upload for which the answer is awaited: 50 bytes a millisecond. */
 const SLOWEST_UPLOAD_BYTES_PER_MS = 50;
+/** How long a body of unknown length may take besides (5 min). */
+const STREAMED_UPLOAD_MS = 300_000;
 
 /** Sends requests: picks TLS settings and proxy by host, keeps connections, turns failures into AppErrors. */
 export class Transport implements AsyncDisposable {
   readonly #options: TransportOptions;
   readonly #trust: Trust;
   readonly #lookup = sharedLookup();
+  readonly #publicLookup = publicLookup(this.#lookup);
   readonly #agents = new Map<string, KeptAgent>();
   /** No longer used for new requests, and not yet done with old ones. */
   readonly #retired = new Set<Agent>();
@@ -103,14 +115,14 @@ export class Transport implements AsyncDisposable {
     const route = await this.#routeTo(url, request.connection);
     const { headersMs, idleMs, otherHostMs } = this.#options.timeouts;
     const mostMs = request.hasOthers === true ? otherHostMs : Number.POSITIVE_INFINITY;
-    const uploadMs = Math.ceil((body?.length ?? 0) / SLOWEST_UPLOAD_BYTES_PER_MS);
+    const uploadMs = uploadTime(body);
     try {
       const answer = await route.dispatcher.request({
         origin: route.origin,
         path: route.path,
         method,
         headers: { ...headers, ...route.headers },
-        body: body ?? null,
+        body: wireBody(body),
         headersTimeout: Math.min(headersMs, mostMs) + uploadMs,
         bodyTimeout: Math.min(idleMs, mostMs),
         ...(signal !== undefined && { signal }),
@@ -163,11 +175,14 @@ export class Transport implements AsyncDisposable {
     if (this.#isClosed) {
       throw new AppError("failed_precondition", "Cannot send: the client is closed");
     }
+    const mustBePublic = this.#mustBePublic(url);
+    if (mustBePublic) refusePrivateAddress(url);
     const proxy = proxyFor(url, this.#options.proxy);
     const path = `${url.pathname}${url.search}`;
     const { origin } = url;
     if (proxy === undefined) {
-      return { dispatcher: await this.#direct(url, connection), origin, path, headers: {} };
+      const dispatcher = await this.#direct(url, connection, mustBePublic);
+      return { dispatcher, origin, path, headers: {} };
     }
     if (url.protocol === "https:") {
       const dispatcher = await this.#tunnel(url, proxy, connection);
@@ -175,19 +190,30 @@ export class Transport implements AsyncDisposable {
     }
     // Plain HTTP is not tunnelled: the proxy is asked for the whole URL (RFC 9112 §3.2.2).
     const headers = { host: url.host, ...proxyAuthorization(proxy, this.#options.redactor) };
-    const dispatcher = await this.#direct(proxy, undefined);
+    const dispatcher = await this.#direct(proxy, undefined, false);
     return { dispatcher, origin: proxy.origin, path: `${url.origin}${path}`, headers };
   }
 
-  async #direct(url: URL, connection: HostConnection | undefined): Promise<Dispatcher> {
+  #mustBePublic(url: URL): boolean {
+    const { trustedHosts } = this.#options;
+    return trustedHosts !== undefined && !trustedHosts.has(url.host);
+  }
+
+  async #direct(
+    url: URL,
+    connection: HostConnection | undefined,
+    mustBePublic: boolean,
+  ): Promise<Dispatcher> {
     const timeout = connection?.connectTimeoutMs ?? this.#options.timeouts.connectMs;
-    const lookup = this.#lookup;
+    const lookup = mustBePublic ? this.#publicLookup : this.#lookup;
+    const kind = mustBePublic ? "public " : "";
     const id = connection?.id;
-    if (url.protocol !== "https:") return this.#agent(`plain ${id ?? ""}`, { timeout, lookup }, id);
+    if (url.protocol !== "https:")
+      return this.#agent(`${kind}plain ${id ?? ""}`, { timeout, lookup }, id);
     const { name, context } = await this.#trust.contextFor(url.host, connection);
     const rejectUnauthorized = connection?.skipVerify !== true;
     const tls = { secureContext: context, rejectUnauthorized };
-    return this.#agent(`tls ${name}`, { timeout, lookup, ...tls }, id);
+    return this.#agent(`${kind}tls ${name}`, { timeout, lookup, ...tls }, id);
   }
 
   async #tunnel(url: URL, proxy: URL, connection: HostConnection | undefined): Promise<Dispatcher> {
@@ -221,6 +247,19 @@ export class Transport implements AsyncDisposable {
     this.#agents.clear();
     await Promise.all(agents.map((agent) => agent.destroy()));
   }
+}
+
+function wireBody(body: WireRequest["body"]): Uint8Array | string | Readable | null {
+  if (body === undefined || typeof body === "string" || body instanceof Uint8Array)
+    return body ?? null;
+  return Readable.from(body, { objectMode: false });
+}
+
+function uploadTime(body: WireRequest["body"]): number {
+  if (body === undefined) return 0;
+  if (typeof body === "string" || body instanceof Uint8Array)
+    return Math.ceil(body.length / SLOWEST_UPLOAD_BYTES_PER_MS);
+  return STREAMED_UPLOAD_MS;
 }
 
 const FAILURES: ReadonlyMap<string, string> = new Map([

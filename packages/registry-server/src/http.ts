@@ -20,7 +20,10 @@ export interface Peer {
   readonly isSecure: boolean;
 }
 
-/** Bytes at hand, or a range of an open file, whose descriptor is closed by whoever gets the response. `end` is exclusive. */
+/**
+ * Bytes at hand; a range of an open file (`end` is exclusive), whose descriptor is closed, and then `release` called, by whoever
+ * gets the response; or pieces as they come from elsewhere.
+ */
 export type ResponseBody =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }
   | {
@@ -28,6 +31,14 @@ export type ResponseBody =
       readonly descriptor: number;
       readonly start: number;
       readonly end: number;
+      readonly release?: () => void;
+    }
+  | {
+      readonly kind: "stream";
+      /** To be iterated once. If it throws, the connection must be cut: the client would take a short body for a whole one. */
+      readonly pieces: AsyncIterable<Uint8Array>;
+      /** Gives up what was not read yet, also while a piece is awaited. Idempotent; to be called however it ends. */
+      readonly cancel: () => void;
     };
 
 /** The answer to a request. Header names are in canonical case; `Content-Length` is set whenever there can be a body. */
@@ -90,11 +101,24 @@ export function bytesResponse(
   };
 }
 
-/** True if the client has the content already (RFC 9110 §13.1.2; weak comparison). */
-export function matchesEtag(header: string | undefined, etag: string): boolean {
-  if (header === undefined) return false;
-  return header.split(",").some((item) => {
-    const candidate = item.trim().replace(/^W\//, "");
-    return candidate === "*" || candidate === etag;
-  });
+/** What a request's conditions say of what is there: go on, answer 304, or refuse with 412. */
+export type Verdict = "go on" | "not modified" | "failed";
+
+/**
+ * `If-Match` (strong comparison) before `If-None-Match` (weak), RFC 9110 §13.2.2.
+ * @param etag - of what the path names now; undefined if there is nothing.
+ */
+export function verdictOf(request: RegistryRequest, etag: string | undefined): Verdict {
+  const wanted = headerOf(request, "if-match");
+  if (wanted !== undefined && !listsEtag(wanted, etag)) return "failed";
+  const had = headerOf(request, "if-none-match");
+  if (had === undefined || !listsEtag(had.replaceAll("W/", ""), etag)) return "go on";
+  const isRead = request.method === "GET" || request.method === "HEAD";
+  return isRead ? "not modified" : "failed";
+}
+
+function listsEtag(header: string, etag: string | undefined): boolean {
+  if (etag === undefined) return false;
+  const items = header.split(",").map((item) => item.trim());
+  return items.includes(etag) || items.includes("*");
 }

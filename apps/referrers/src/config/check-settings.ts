@@ -1,3 +1,4 @@
+import { isUpstreamName } from "@soci-ts/registry-server";
 import { parseListen, type ReportFault, type SettingsOf } from "@soci-ts/settings";
 import type { CONFIG_TABLE } from "./table.ts";
 
@@ -13,7 +14,35 @@ export interface ListenFlags {
 export function checkSettings(settings: Settings, flags: ListenFlags, report: ReportFault): void {
   checkTogether(settings, report);
   checkUsers(settings, report);
+  checkUpstreams(settings, report);
   checkListen(settings, flags, report);
+}
+
+/** Each upstream is named once, and no login meant for this service goes to one. */
+function checkUpstreams(settings: Settings, report: ReportFault): void {
+  const names = settings.upstreams.map(({ name }) => name);
+  if (names.length > 0 && settings.mode === "read-only") {
+    report("mode", "is read-only, want read-write: what comes from [[upstreams]] is kept");
+  }
+  for (const [at, { name, login, dockerConfigFiles }] of settings.upstreams.entries()) {
+    const path = `upstreams.${at}`;
+    if (!isUpstreamName(name)) {
+      report(`${path}.name`, `is ${JSON.stringify(name)}, want host or host:port, in lower case`);
+    }
+    if (names.indexOf(name) < at) report(`${path}.name`, `is ${name}, as that of another`);
+    if (login === "companion") continue;
+    if (hasAccess(settings)) {
+      report(`${path}.login`, 'is client, want "companion": with [access] clients log in here');
+    }
+    if (dockerConfigFiles.length > 0) {
+      report(`${path}.docker_config_files`, 'does nothing with login = "client"');
+    }
+  }
+}
+
+/** True if not everybody may do everything. */
+function hasAccess({ access, issuer, rules }: Settings): boolean {
+  return access.htpasswdFile !== "" || issuer.realm !== "" || rules.length > 0;
 }
 
 /** Keys that only mean something together. */
@@ -57,13 +86,13 @@ function checkUsers({ groups, rules, access, issuer }: Settings, report: ReportF
 
 /** Nothing is open to other machines, and no password goes over the network in the clear, unless somebody says so. */
 function checkListen(settings: Settings, flags: ListenFlags, report: ReportFault): void {
-  const { listen, tls, proxy, access, issuer, rules } = settings;
+  const { listen, tls, proxy } = settings;
   if (flags.insecureListenAny === true || isLoopbackHost(parseListen(listen)?.host ?? "")) return;
-  const hasAccess = access.htpasswdFile !== "" || issuer.realm !== "" || rules.length > 0;
+  const isRestricted = hasAccess(settings);
   const isEncrypted = tls.certificateFile !== "" || proxy.trusted.length > 0;
-  if (hasAccess && isEncrypted) return;
+  if (isRestricted && isEncrypted) return;
   const missing = [
-    ...(hasAccess ? [] : ["[access] htpasswd_file, or everyone could push and delete"]),
+    ...(isRestricted ? [] : ["[access] htpasswd_file, or everyone could push and delete"]),
     ...(isEncrypted ? [] : ["[tls], or [proxy] trusted, or passwords could be read on the way"]),
   ];
   report(

@@ -18,12 +18,54 @@ export const CONFIG_TABLE = {
         doc: "Address to listen on. Port 0 lets the system choose; an IPv6 address stands in brackets.",
         flag: "--listen",
       },
+      mode: {
+        kind: "choice",
+        choices: ["read-write", "read-only"],
+        default: "read-write",
+        doc: "read-only: pushes and deletes are refused, nothing is written, the root need not be writable and may be open elsewhere.",
+        flag: "--read-only",
+      },
       log_level: {
         kind: "choice",
         choices: ["silent", "fatal", "error", "warn", "info", "debug", "trace"],
         default: "info",
-        doc: "How much is logged, as JSON lines on stderr; requests at debug.",
+        doc: "How much is logged, as JSON lines on stderr; one line for each request at info.",
         flag: "--log-level",
+      },
+      references: {
+        kind: "choice",
+        choices: ["checked", "unchecked"],
+        default: "checked",
+        doc: 'Whether what a pushed manifest refers to must be in its repository. "unchecked" also takes sparse images and indexes, as when one platform is mirrored, and answers with a warning.',
+      },
+    },
+  },
+  gc: {
+    doc: "When what nothing needs any more is removed. 0 for a time to keep: for ever.",
+    keys: {
+      interval_ms: {
+        kind: "milliseconds",
+        default: 3_600_000,
+        range: [0, 2_147_483_647],
+        doc: "Time between two garbage collections. 0: only at SIGUSR2.",
+      },
+      grace_ms: {
+        kind: "milliseconds",
+        default: 86_400_000,
+        range: [600_000, 31_536_000_000],
+        doc: "How long a blob that no manifest refers to is kept after its push, mount or HEAD, or after the manifest went; longer than any push takes.",
+      },
+      untagged_keep_ms: {
+        kind: "milliseconds",
+        default: 0,
+        range: [0, 315_360_000_000],
+        doc: "How long a manifest is kept after it lost its last tag, index and subject; by default for ever, since it can be pulled by its digest.",
+      },
+      orphan_keep_ms: {
+        kind: "milliseconds",
+        default: 2_592_000_000,
+        range: [0, 315_360_000_000],
+        doc: "How long a referrer (SOCI index, signature, SBOM) is kept after its subject was removed here; those whose subject never was here stay.",
       },
     },
   },
@@ -173,6 +215,54 @@ export const CONFIG_TABLE = {
         choices: ["writes", "all"],
         default: "writes",
         doc: "writes: logins, pushes, deletes and refusals. all: pulls too.",
+      },
+    },
+  },
+  upstreams: {
+    doc: "Registries that it stands in front of. With any, all requests are for these: the first, or the one that the parameter ns names, as containerd's do with a mirror. What they cannot hold is kept here.",
+    repeated: true,
+    keys: {
+      name: {
+        kind: "optional_word",
+        default: "",
+        doc: 'Its name as in references: "docker.io", "registry.example:5000".',
+      },
+      url: {
+        kind: "optional_url",
+        default: "",
+        doc: 'Where it is, without a path; "" takes https and the name.',
+      },
+      login: {
+        kind: "choice",
+        choices: ["client", "companion"],
+        default: "client",
+        doc: "client: clients' logins go to the upstream, which decides what each may do. companion: it logs in by itself, and [access] decides; with [access] it has to be this.",
+      },
+      docker_config_files: {
+        kind: "paths",
+        default: [],
+        doc: "Docker configuration files with its login, for login = companion; the first that knows the upstream counts. Without any it asks anonymously.",
+      },
+      trusted_hosts: {
+        kind: "words",
+        default: [],
+        doc: 'Hosts ("10.0.0.5", "storage.internal:9000") that the upstream may lead to, for content or tokens, although their addresses are not public. No others in the own network are ever asked.',
+      },
+      ca_file: {
+        kind: "optional_path",
+        default: "",
+        doc: "CAs that are trusted beside the system's, PEM.",
+      },
+    },
+  },
+  cache: {
+    doc: "What was read from upstreams. What was used longest ago goes first, never what is being sent; what was pushed here is not in it.",
+    keys: {
+      quota_bytes: {
+        kind: "bytes",
+        default: 53_687_091_200,
+        range: [0, 1_125_899_906_842_624],
+        doc: "Disk space that it takes at most. What is larger than all of it passes by.",
       },
     },
   },

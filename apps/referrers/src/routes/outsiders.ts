@@ -1,5 +1,6 @@
 import type { Access } from "@soci-ts/registry-server";
 import type { FastifyInstance } from "fastify";
+import { sendProblem } from "../problem.ts";
 import { registryRequest } from "./registry-request.ts";
 
 /** Paths with a check of their own, and those that tell nothing but whether the service works. */
@@ -16,10 +17,7 @@ export function keepOutsidersOut(server: FastifyInstance, access: Access): void 
     const { "WWW-Authenticate": challenge, "Retry-After": retryAfter } = headers;
     if (challenge !== undefined) reply.header("WWW-Authenticate", challenge);
     if (retryAfter !== undefined) reply.header("Retry-After", retryAfter);
-    const title = status === 401 ? "Unauthorized" : "Refused";
-    return reply
-      .code(status)
-      .type("application/problem+json")
-      .send({ type: "about:blank", title, status });
+    const detail = status === 401 ? "want a user name and password" : "try again later";
+    return sendProblem(reply, status, `Cannot show this: ${detail}`);
   });
 }

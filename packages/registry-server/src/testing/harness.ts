@@ -10,7 +10,6 @@ import {
 } from "@soci-ts/oci";
 import type { RegistryHandler } from "../access/guard.ts";
 import type { Peer } from "../http.ts";
-import type { RegistryServer } from "../registry-server.ts";
 
 /** An answer, read to its end. */
 export interface Answer {
@@ -48,6 +47,16 @@ export async function ask(
     bytes = Buffer.alloc(end - start);
     readSync(descriptor, bytes, 0, bytes.length, start);
     closeSync(descriptor);
+    response.body.release?.();
+  }
+  if (response.body?.kind === "stream") {
+    const found: Uint8Array[] = [];
+    try {
+      for await (const piece of response.body.pieces) found.push(piece);
+    } finally {
+      response.body.cancel();
+    }
+    bytes = Buffer.concat(found);
   }
   return { status: response.status, headers: response.headers, bytes };
 }
@@ -70,26 +79,29 @@ export async function* broken(bytes: Uint8Array): AsyncIterable<Uint8Array> {
 }
 
 /** A fresh folder that goes away with the test. */
-export async function freshFolder(): Promise<AsyncDisposable & { readonly path: string }> {
-  const path = await mkdtemp(join(tmpdir(), "soci-registry-server-"));
+export async function freshFolder(
+  above: string = tmpdir(),
+): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(above, "soci-registry-server-"));
   return {
     path,
     [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
   };
 }
 
-/** The paths of all files below a folder, except the databases. */
+/** The paths of all files below a folder, except the databases and the reserve. */
 export async function filesIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   return entries
-    .filter((entry) => entry.isFile() && !entry.name.includes(".sqlite"))
+    .filter(({ name }) => !name.includes(".sqlite") && name !== "reserve")
+    .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
     .sort();
 }
 
 /** Stores a blob with a single POST; returns its digest. */
 export async function putBlob(
-  server: RegistryServer,
+  server: RegistryHandler,
   repository: string,
   bytes: Uint8Array,
 ): Promise<string> {
@@ -116,7 +128,7 @@ export function manifestOf(layers: readonly string[], more: object = {}): Buffer
 
 /** Stores the config and a manifest under a tag or its digest; returns the digest. */
 export async function putManifest(
-  server: RegistryServer,
+  server: RegistryHandler,
   repository: string,
   bytes: Uint8Array,
   tag?: string,

@@ -1,0 +1,71 @@
+import type { Logger } from "@soci-ts/core";
+import type { RawAnswer } from "@soci-ts/registry-client";
+import type { ByteRange } from "../range.ts";
+import type { GrowingFile } from "./growing-file.ts";
+import { JUMP_BYTES, MAX_JUMPS } from "./limits.ts";
+import type { RightOfWay } from "./right-of-way.ts";
+import { isRangeFrom, type OpenBlob } from "./transfer-answers.ts";
+
+/** What jumps need. */
+export interface JumpDeps {
+  readonly open: OpenBlob;
+  readonly logger: Logger;
+  readonly rightOfWay: RightOfWay;
+}
+
+/**
+ * Ranges of a blob that are fetched by themselves, because the transfer of the whole will not be there soon. Their bytes are there
+ * for all readers; the whole brings them once more, which keeps its digest a matter of one pass. They only come early: where one
+ * fails, its reader waits for the whole.
+ */
+export class Jumps {
+  readonly #file: GrowingFile;
+  readonly #deps: JumpDeps;
+  readonly #running = new Set<ByteRange>();
+  #hasRanges = true;
+
+  constructor(file: GrowingFile, deps: JumpDeps) {
+    this.#file = file;
+    this.#deps = deps;
+  }
+
+  /** Fetches what is missing of a range, if need be. */
+  begin(wanted: ByteRange): void {
+    const start = this.#file.endFrom(wanted.start);
+    const end = Math.min(wanted.end, this.#file.nextFrom(start) ?? wanted.end);
+    const isSoon = start < this.#file.frontier + JUMP_BYTES;
+    const isUnderWay = [...this.#running].some((jump) => jump.start <= start && start < jump.end);
+    if (start >= end || isSoon || isUnderWay) return;
+    if (!this.#hasRanges || this.#running.size >= MAX_JUMPS) return;
+    this.take({ start, end });
+  }
+
+  /** Fetches a range; `given` is the answer to its request if that was sent already. */
+  take(range: ByteRange, given?: RawAnswer): void {
+    const leave = this.#deps.rightOfWay.enter();
+    this.#running.add(range);
+    this.#fetch(range, given)
+      .catch((error: unknown) => this.#deps.logger.debug("range failed", { reason: String(error) }))
+      .finally(() => {
+        this.#running.delete(range);
+        leave();
+      });
+  }
+
+  async #fetch({ start, end }: ByteRange, given: RawAnswer | undefined): Promise<void> {
+    const answer = given ?? (await this.#deps.open({ start, end }));
+    try {
+      if (answer.status === 200) this.#hasRanges = false;
+      if (!isRangeFrom(answer, start)) return;
+      let at = start;
+      for await (const piece of answer.body) {
+        const kept = piece.subarray(0, Math.min(piece.length, end - at));
+        if (kept.length === 0) return;
+        await this.#file.insert(kept, at);
+        at += kept.length;
+      }
+    } finally {
+      answer.close();
+    }
+  }
+}
