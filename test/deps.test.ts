@@ -87,7 +87,7 @@ const FOREIGN: Readonly<Record<string, readonly string[]>> = {
   pako: ["packages/gzip"],
   flatbuffers: ["packages/layer-index"],
   pino: ["apps/cli", "apps/referrers", "apps/snapshotter"],
-  "prom-client": ["apps/snapshotter"],
+  "prom-client": ["apps/referrers", "apps/snapshotter"],
   "smol-toml": ["apps/snapshotter", "packages/registry-client", "packages/settings"],
   commander: ["apps/cli", "apps/referrers", "apps/snapshotter"],
 };

@@ -51,3 +51,9 @@ if (
   );
 }
 step("tsc -b", `${root}/node_modules/.bin/tsc`, ["-b"], "The sources do not compile.");
+step(
+  "bundling",
+  process.execPath,
+  [`${root}/test/bundle.mjs`],
+  "What tsc built is not whole: delete the `dist` folders.",
+);

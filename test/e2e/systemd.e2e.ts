@@ -226,7 +226,7 @@ function configured(...args: readonly string[]): readonly string[] {
 async function installVersion(folder: string, version: string): Promise<void> {
   const target = join(folder, "versions", version);
   await cp(join(APP, "bin"), join(target, "bin"), { recursive: true });
-  await cp(join(APP, "dist"), join(target, "dist"), { recursive: true });
+  await cp(join(APP, "bundle"), join(target, "bundle"), { recursive: true });
   const about = JSON.parse(await readFile(join(APP, "package.json"), "utf8")) as object;
   await writeFile(join(target, "package.json"), JSON.stringify({ ...about, version }));
   await rm(join(folder, "program.new"), { force: true });
@@ -237,6 +237,7 @@ async function installVersion(folder: string, version: string): Promise<void> {
 /** Units, configurations, and where the copies find the packages. */
 async function layOut(folder: string, programs: ContainerdPrograms): Promise<void> {
   await symlink(join(HERE, "node_modules"), join(folder, "node_modules"));
+  await symlink(join(HERE, "proto"), join(folder, "proto"));
   await cp(join(HERE, "deploy/systemd"), join(folder, "units"), { recursive: true });
   const config = `root = "${folder}/root"\n[registry]\nhosts_directory = "${folder}/hosts"\n`;
   await writeFile(join(folder, "config.toml"), config);

@@ -1,7 +1,7 @@
 import { accessSync, constants } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
-import { AppError } from "@soci-ts/core";
+import { AppError } from "@soci-ts/core/errors";
 import type { Credential } from "@soci-ts/registry-client";
 
 /** How much is logged, least first. */

@@ -3,16 +3,19 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
 import { soci, temporaryDirectory } from "./testing/command-line.ts";
 import { sampleImage } from "./testing/images.ts";
 
+/** Module by module, as it is before it is bundled: what is loaded on demand there is a file of its own in the bundle. */
+const PROGRAM = fileURLToPath(new URL("./main.js", import.meta.url));
 const RECORDER = new URL("./testing/record-modules.js", import.meta.url).href;
 
 /** The packages that a run of the command loaded modules of: `core`, `cli`, `undici`; as many times as modules. */
 async function packagesLoaded(folder: string, args: readonly string[]): Promise<string[]> {
   const file = join(folder, "modules");
   const env = { SOCI_TEST_MODULES: file, NODE_OPTIONS: `--import ${RECORDER}` };
-  const result = await soci(["--root", join(folder, "store"), ...args], { env });
+  const result = await soci(["--root", join(folder, "store"), ...args], { env, program: PROGRAM });
   assert.equal(result.exitCode, 0, result.stderr);
   const urls = existsSync(file) ? (await readFile(file, "utf8")).trim().split("\n") : [];
   return urls.flatMap(

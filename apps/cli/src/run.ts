@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { inspect } from "node:util";
-import { AppError } from "@soci-ts/core";
+import { AppError } from "@soci-ts/core/errors";
 import { CommanderError } from "commander";
 import { type GlobalFlags, loadConfig, processSurroundings } from "./config.ts";
 import { EXIT_CODES } from "./exit-codes.ts";

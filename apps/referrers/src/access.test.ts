@@ -85,6 +85,21 @@ describe("access control over HTTP", () => {
   });
 });
 
+describe("paths beside /v2 and /token", () => {
+  it("are for who is logged in or asks from the machine itself", async () => {
+    const forwarded = { "x-forwarded-for": "198.51.100.9" };
+    const refused = await send("GET", "/metrics", { headers: forwarded });
+    assert.equal(refused.status, 401);
+    assert.match(refused.headers["www-authenticate"]!, /^Basic /);
+    assert.match(refused.headers["content-type"]!, /^application\/problem\+json/);
+    const wrong = { authorization: "Basic eDp5", ...forwarded };
+    assert.equal((await send("GET", "/none/at/all?x", { headers: wrong })).status, 401);
+    assert.equal((await send("GET", "/none", { headers: { ...ANNA, ...forwarded } })).status, 404);
+    assert.equal((await send("GET", "/none")).status, 404);
+    assert.notEqual((await send("GET", "/healthz", { headers: forwarded })).status, 401);
+  });
+});
+
 describe("a service without access control", () => {
   it("has no token server", async () => {
     await using own = await freshFolder();

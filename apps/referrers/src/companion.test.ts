@@ -95,6 +95,11 @@ describe("the configuration of upstreams", () => {
     );
   const rows: readonly [name: string, text: string, fault: RegExp | undefined][] = [
     ["a name is enough", '[[upstreams]]\nname = "docker.io"', undefined],
+    [
+      "read-only",
+      'mode = "read-only"\n[[upstreams]]\nname = "a"',
+      /^mode is read-only, want read-/,
+    ],
     ["no name", "[[upstreams]]", /^upstreams\.0\.name is "", want host/],
     ["a path", '[[upstreams]]\nname = "a.b/c"', /^upstreams\.0\.name is "a\.b\/c", want host/],
     ["twice", '[[upstreams]]\nname = "a"\n[[upstreams]]\nname = "a"', /is a, as that of another/],

@@ -21,6 +21,7 @@ export interface GlobalFlags {
   readonly root?: string;
   readonly listen?: string;
   readonly insecureListenAny?: boolean;
+  readonly readOnly?: boolean;
   readonly config?: string;
   readonly logLevel?: string;
   readonly json?: boolean;
@@ -63,7 +64,12 @@ export function readConfig(flags: GlobalFlags, surroundings: Surroundings): Read
   };
   const root = flags.root === undefined || flags.root === "" ? flags.root : resolve(flags.root);
   const { file, settings, faults } = readSettings(CONFIG_TABLE, source, {
-    overrides: { root, listen: flags.listen, log_level: flags.logLevel },
+    overrides: {
+      root,
+      listen: flags.listen,
+      mode: flags.readOnly === true ? "read-only" : undefined,
+      log_level: flags.logLevel,
+    },
     check: (read, report) => checkSettings(read, flags, report),
   });
   const address = settings && parseListen(settings.listen);

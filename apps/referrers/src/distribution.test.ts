@@ -131,9 +131,6 @@ describe("the distribution API over HTTP", () => {
       ["PUT", "/v2/x/tags/list", 405, "UNSUPPORTED"],
       ["OPTIONS", "/v2/x/tags/list", 405, "UNSUPPORTED"],
       ["GET", "/v2/_catalog", 404, "UNSUPPORTED"],
-      ["GET", "/", 404, "UNSUPPORTED"],
-      ["GET", "/%", 400, "NAME_INVALID"],
-      ["POST", "/elsewhere", 404, "UNSUPPORTED"],
     ];
     for (const [method, path, status, code] of rows) {
       const answer = await ask(url, method, path);
@@ -300,6 +297,22 @@ describe("startService()", () => {
     assert.equal(response.statusCode, 201);
     await stopped;
     await assert.rejects(ask(stopping.url, "GET", "/v2/"));
+  });
+
+  it("takes manifests without what they refer to where the configuration says so", async () => {
+    const blob = { mediaType: "a/b", digest: digestOf(Buffer.from("absent")), size: 6 };
+    const body = Buffer.from(JSON.stringify({ schemaVersion: 2, config: blob, layers: [] }));
+    for (const [text, status] of [
+      ["", 400],
+      ['references = "unchecked"', 201],
+    ] as const) {
+      await using own = await freshFolder();
+      await using sparse = await startService(testConfig(own.path, text));
+      const answer = await ask(sparse.url, "PUT", "/v2/r/manifests/v1", { body });
+      assert.equal(answer.status, status);
+      if (status === 400) assert.deepEqual(codesOf(answer.bytes), ["MANIFEST_BLOB_UNKNOWN"]);
+      else assert.match(String(answer.headers["warning"]), /^299 - "1 of the blobs/);
+    }
   });
 
   it("refuses a root that another process has open", { timeout: 60_000 }, async () => {

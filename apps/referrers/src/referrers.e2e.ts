@@ -111,12 +111,12 @@ describe("soci-referrers killed with SIGKILL", () => {
     await using folder = await freshFolder();
     const acknowledged = new Map<string, Buffer>();
     const attempted = new Map<string, Buffer>();
-    for (let round = 0; round < 8; round++) {
+    for (let round = 0; round < 4; round++) {
       await using program = await startProgram(folder.path);
       const pushing = Array.from({ length: 4 }, () =>
         pushUntilItFails(program, attempted, acknowledged),
       );
-      await sleep(30 + round * 37);
+      await sleep(30 + round * 75);
       await program.end("SIGKILL");
       await Promise.all(pushing);
     }

@@ -1,8 +1,8 @@
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { AppError } from "@soci-ts/core";
 import { CommanderError } from "commander";
 import { type Config, type GlobalFlags, loadConfig, type Surroundings } from "./config.ts";
+import { packageVersion } from "./package-version.ts";
 import { buildProgram } from "./program.ts";
 import type { Action, Session } from "./session.ts";
 
@@ -77,10 +77,4 @@ function plainText(message: string): string {
 
 async function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
   if (!stream.write(text)) await once(stream, "drain");
-}
-
-function packageVersion(): string {
-  const path = new URL("../package.json", import.meta.url);
-  const { version } = JSON.parse(readFileSync(path, "utf8")) as { version: string };
-  return version;
 }

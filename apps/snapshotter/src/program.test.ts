@@ -6,6 +6,8 @@ import type { Command } from "commander";
 import { buildProgram } from "./program.ts";
 
 const PROGRAM = fileURLToPath(new URL("../bin/soci-snapshotter.js", import.meta.url));
+/** Module by module, as it is before it is bundled. */
+const MAIN = fileURLToPath(new URL("./main.js", import.meta.url));
 
 function allCommands(command: Command): Command[] {
   return [command, ...command.commands.flatMap(allCommands)];
@@ -68,9 +70,9 @@ describe("soci-snapshotter", () => {
   it("loads neither gRPC nor SQLite for --help", () => {
     const script = `
       import { createRequire } from "node:module";
-      process.argv = [process.argv[0], ${JSON.stringify(PROGRAM)}, "--help"];
-      await import(${JSON.stringify(PROGRAM)});
-      const loaded = Object.keys(createRequire(${JSON.stringify(PROGRAM)}).cache).join();
+      process.argv = [process.argv[0], ${JSON.stringify(MAIN)}, "--help"];
+      await import(${JSON.stringify(MAIN)});
+      const loaded = Object.keys(createRequire(${JSON.stringify(MAIN)}).cache).join();
       process.stdout.write("commander: " + loaded.includes("commander") + ", heavy: " + /grpc|sqlite|pino|prom-client/.test(loaded));`;
     const { status, stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
       encoding: "utf8",

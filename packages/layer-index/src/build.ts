@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { AppError, type IoOptions } from "@soci-ts/core";
-import type { EngineName } from "@soci-ts/gzip";
+import type { Checkpoint, EngineName } from "@soci-ts/gzip";
 import type { TarEntry } from "@soci-ts/tar";
 import { GzipReader } from "./gzip-reader.ts";
 import { LayerHasher, type LayerHashOptions } from "./layer-hasher.ts";
@@ -27,6 +27,8 @@ export interface BuildLayerIndexOptions extends IoOptions {
   readonly onOutput?: ((bytes: Uint8Array) => void) | undefined;
   /** Takes each entry, in order; `entries` of the result are then empty. */
   readonly onEntry?: ((entry: TarEntry) => void) | undefined;
+  /** Takes each checkpoint, in order; `checkpoints` of the result are then empty. */
+  readonly onCheckpoint?: ((checkpoint: Checkpoint) => void) | undefined;
   /** Told how many bytes of the blob have been worked through. */
   readonly onProgress?: ((compressedBytes: number) => void) | undefined;
   /** How the digests are computed. */
@@ -105,6 +107,7 @@ async function createReader(
     emptyStart: options.emptyStart ?? "refuse",
     limits: options.limits,
     hasher: options.hasher,
+    onCheckpoint: options.onCheckpoint,
   };
   switch (options.compression) {
     case "gzip":

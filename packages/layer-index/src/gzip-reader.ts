@@ -2,7 +2,7 @@ import type { Digest } from "@soci-ts/core";
 import { type Checkpoint, createGzipScan, type GzipScan } from "@soci-ts/gzip";
 import type { LayerReader, LayerReaderOptions, SpanLayout } from "./layer-reader.ts";
 import { SpanCutter } from "./span-cutter.ts";
-import { gzipSpans, type LayerSizes } from "./spans.ts";
+import { type CheckpointPlace, gzipSpans, type LayerSizes } from "./spans.ts";
 import type { TarOutput } from "./tar-output.ts";
 
 /** Reads gzip layers, taking checkpoints on the way. */
@@ -13,8 +13,10 @@ export class GzipReader implements LayerReader {
   readonly #scan: GzipScan;
   readonly #cutter: SpanCutter;
   readonly #checkpoints: Checkpoint[] = [];
+  readonly #places: CheckpointPlace[] = [];
 
   constructor(output: TarOutput, options: LayerReaderOptions) {
+    const { onCheckpoint = (checkpoint) => this.#checkpoints.push(checkpoint) } = options;
     this.#spanSizeBytes = options.spanSizeBytes;
     this.#cutter = new SpanCutter(options.hasher);
     this.#scan = createGzipScan({
@@ -22,8 +24,11 @@ export class GzipReader implements LayerReader {
       emptyStart: options.emptyStart,
       maxCheckpoints: options.limits.maxSpans,
       onOutput: (bytes) => output.push(bytes),
+      keepsCheckpoints: false,
       onCheckpoint: (checkpoint) => {
-        this.#checkpoints.push(checkpoint);
+        const { compressedOffset, uncompressedOffset, bits } = checkpoint;
+        this.#places.push({ compressedOffset, uncompressedOffset, bits });
+        onCheckpoint(checkpoint);
         this.#cutter.cut(checkpoint);
       },
       ...(options.engine === undefined ? {} : { engine: options.engine }),
@@ -43,7 +48,7 @@ export class GzipReader implements LayerReader {
     return {
       compression: "gzip",
       spanSizeBytes: this.#spanSizeBytes,
-      spans: gzipSpans(this.#checkpoints, sizes, spanDigests),
+      spans: gzipSpans(this.#places, sizes, spanDigests),
       checkpoints: this.#checkpoints,
     };
   }

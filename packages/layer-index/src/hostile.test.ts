@@ -13,8 +13,9 @@ import { buildLayerTree } from "./tree/build-layer-tree.ts";
 import { decodeZtoc } from "./ztoc/decode.ts";
 import { encodeZtoc } from "./ztoc/encode.ts";
 import { FlatBuffer, type FlatTable } from "./ztoc/flat-table.ts";
+import { joined } from "./ztoc/flat-writer.ts";
 import { decodeTarZinfo, encodeTarZinfo } from "./ztoc/tar-zinfo.ts";
-import { decodeZinfo, writeZinfo, zinfoSizeBytes } from "./ztoc/zinfo.ts";
+import { decodeZinfo, zinfoBytes, zinfoSizeBytes } from "./ztoc/zinfo.ts";
 
 const TESTDATA = new URL("../testdata/", import.meta.url);
 const LIMITS = { maxMetadataBytes: 1_000_000, maxEntries: 10_000, maxSpans: 1_000 };
@@ -63,9 +64,7 @@ function readZtoc(ztoc: Uint8Array): void {
 
 /** The zinfo of {@link GZIP_INDEX}; in a ztoc it is as long as its spans are many, so it is read for one more and one less too. */
 function zinfo(): Uint8Array {
-  const bytes = new Uint8Array(zinfoSizeBytes(GZIP_INDEX.checkpoints.length));
-  writeZinfo(bytes, GZIP_INDEX);
-  return bytes;
+  return joined(zinfoBytes(GZIP_INDEX));
 }
 
 function readZinfo(bytes: Uint8Array): void {

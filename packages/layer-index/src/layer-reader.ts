@@ -1,5 +1,5 @@
 import type { Digest } from "@soci-ts/core";
-import type { EngineName } from "@soci-ts/gzip";
+import type { Checkpoint, EngineName } from "@soci-ts/gzip";
 import type { LayerHasher } from "./layer-hasher.ts";
 import type { LayerIndexLimits } from "./limits.ts";
 import type { LayerSizes } from "./spans.ts";
@@ -12,6 +12,8 @@ export interface LayerReaderOptions {
   readonly emptyStart: "refuse" | "merge";
   readonly limits: LayerIndexLimits;
   readonly hasher: LayerHasher;
+  /** Takes the checkpoints; without it the layout has them. */
+  readonly onCheckpoint: ((checkpoint: Checkpoint) => void) | undefined;
 }
 
 /** What an index says of how to read a layer at an offset. */

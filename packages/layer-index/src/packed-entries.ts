@@ -12,6 +12,7 @@ export interface EntrySequence extends Iterable<TarEntry> {
 const CHUNK_BYTES = 262_144;
 /** A number is at most 2^53, which is 8 groups of seven bits. */
 const NUMBER_BYTES = 8;
+const NO_RECORDS: ReadonlyMap<ByteString, ByteString> = new Map();
 
 /**
  * Many entries in little memory: some 30 bytes each and those of the name, where objects take 400. Each is made anew whenever it
@@ -206,8 +207,10 @@ class Reader {
   }
 
   #records(): ReadonlyMap<ByteString, ByteString> {
+    const count = this.#number();
+    if (count === 0) return NO_RECORDS;
     const records = new Map<ByteString, ByteString>();
-    for (let left = this.#number(); left > 0; left -= 1) {
+    for (let left = count; left > 0; left -= 1) {
       const key = this.#word();
       records.set(key, this.#bytes());
     }

@@ -1,5 +1,5 @@
-import type { Checkpoint } from "@soci-ts/gzip";
 import type { LayerHasher } from "./layer-hasher.ts";
+import type { CheckpointPlace } from "./spans.ts";
 
 const NOTHING = new Uint8Array(0);
 
@@ -9,7 +9,7 @@ const NOTHING = new Uint8Array(0);
  */
 export class SpanCutter {
   readonly #hasher: LayerHasher;
-  #cuts: Checkpoint[] = [];
+  #cuts: CheckpointPlace[] = [];
   /** Blob offset of the next piece. */
   #offset = 0;
   /** The byte before it, which a checkpoint at its very start may lie in. */
@@ -20,7 +20,7 @@ export class SpanCutter {
   }
 
   /** Notes a checkpoint in the piece that is pushed next, or at its start; in order. */
-  cut(checkpoint: Checkpoint): void {
+  cut(checkpoint: CheckpointPlace): void {
     this.#cuts.push(checkpoint);
   }
 

@@ -5,6 +5,9 @@ import type { Span } from "./types.ts";
 /** The span size that the reference builder uses unless told otherwise (`soci-format.md` §1.1). */
 export const DEFAULT_SPAN_SIZE_BYTES = 4_194_304;
 
+/** Where a checkpoint lies. */
+export type CheckpointPlace = Omit<Checkpoint, "window">;
+
 /** How long a layer is on both sides. */
 export interface LayerSizes {
   readonly compressedSizeBytes: number;
@@ -13,7 +16,7 @@ export interface LayerSizes {
 }
 
 /** The blob offset where the piece that a checkpoint opens starts: the byte that it lies in belongs to both sides. */
-export function compressedStartOf(checkpoint: Checkpoint): number {
+export function compressedStartOf(checkpoint: CheckpointPlace): number {
   return checkpoint.compressedOffset - (checkpoint.bits === 0 ? 0 : 1);
 }
 
@@ -23,7 +26,7 @@ export function compressedStartOf(checkpoint: Checkpoint): number {
  * @param digests - as many as checkpoints.
  */
 export function gzipSpans(
-  checkpoints: readonly Checkpoint[],
+  checkpoints: readonly CheckpointPlace[],
   sizes: LayerSizes,
   digests: readonly Digest[],
 ): Span[] {

@@ -1,6 +1,7 @@
 import type { Digest } from "@soci-ts/core";
 import type { Checkpoint } from "@soci-ts/gzip";
 import type { TarEntry } from "@soci-ts/tar";
+import type { CheckpointSequence } from "./packed-checkpoints.ts";
 import type { EntrySequence } from "./packed-entries.ts";
 
 /** How a layer's blob is compressed. Only `gzip` and `none` can be read at any offset; `zstd` layers are streamed whole. */
@@ -44,8 +45,11 @@ export interface LayerIndex {
   readonly checkpoints: readonly Checkpoint[];
 }
 
-/** What a format needs to encode an index, whose entries may be packed. */
-export type EncodableIndex = Omit<LayerIndex, "entries"> & { readonly entries: EntrySequence };
+/** What a format needs to encode an index, whose entries and checkpoints may be packed. */
+export type EncodableIndex = Omit<LayerIndex, "entries" | "checkpoints"> & {
+  readonly entries: EntrySequence;
+  readonly checkpoints: CheckpointSequence;
+};
 
 /** What one pass over a layer's blob gives. */
 export interface BuiltLayer {

@@ -1,15 +1,15 @@
 import { closeSync } from "node:fs";
-import type { Digest } from "@soci-ts/core";
+import { AppError, type Digest } from "@soci-ts/core";
 import type { Call } from "./context.ts";
 import {
   bytesResponse,
   emptyResponse,
   headerOf,
-  matchesEtag,
   type RegistryResponse,
+  verdictOf,
 } from "./http.ts";
 import { type ByteRange, parseRange } from "./range.ts";
-import { methodNotAllowed, SpecError } from "./spec-error.ts";
+import { methodNotAllowed, preconditionFailed, SpecError } from "./spec-error.ts";
 
 /** A blob that a path names. */
 export interface BlobTarget {
@@ -43,11 +43,14 @@ async function readBlob(call: Call, { repository, digest }: BlobTarget): Promise
     // The digest names the bytes: they cannot change under it.
     "Cache-Control": "max-age=31536000, immutable",
   };
-  if (matchesEtag(headerOf(request, "if-none-match"), etag)) {
+  const verdict = verdictOf(request, etag);
+  if (verdict === "failed") throw preconditionFailed(etag);
+  if (verdict === "not modified") {
     return { status: 304, headers: { ETag: etag, "Docker-Content-Digest": digest } };
   }
   if (request.method === "HEAD") {
     if (!(await context.files.isWhole(digest, sizeBytes))) throw lostBlob(call, repository, digest);
+    renewGrace(call, repository, digest);
     return emptyResponse(200, { ...headers, "Content-Length": String(sizeBytes) });
   }
   const range = requestedRange(call, etag, sizeBytes);
@@ -81,10 +84,25 @@ function requestedRange(call: Call, etag: string, sizeBytes: number): ByteRange 
   });
 }
 
-function removeBlob({ context }: Call, { repository, digest }: BlobTarget): RegistryResponse {
+/** Clients ask with HEAD before a push and leave out what is there: from now on they rely on it. */
+function renewGrace({ context }: Call, repository: string, digest: Digest): void {
+  if (context.isReadOnly) return;
+  try {
+    context.blobs.renew(repository, digest);
+  } catch (error) {
+    // The disk is full, say: reading must go on.
+    const reason = AppError.from(error).message;
+    context.logger.warn("cannot renew the grace time of a blob", { repository, digest, reason });
+  }
+}
+
+async function removeBlob(
+  { context }: Call,
+  { repository, digest }: BlobTarget,
+): Promise<RegistryResponse> {
   const outcome = context.blobs.remove(repository, digest);
   if (outcome === "absent") throw unknownBlob(repository, digest);
-  if (outcome === "forgotten") context.files.remove(digest);
+  if (outcome === "forgotten") await context.files.remove(digest);
   return emptyResponse(202);
 }
 

@@ -101,11 +101,24 @@ export function bytesResponse(
   };
 }
 
-/** True if the client has the content already (RFC 9110 §13.1.2; weak comparison). */
-export function matchesEtag(header: string | undefined, etag: string): boolean {
-  if (header === undefined) return false;
-  return header.split(",").some((item) => {
-    const candidate = item.trim().replace(/^W\//, "");
-    return candidate === "*" || candidate === etag;
-  });
+/** What a request's conditions say of what is there: go on, answer 304, or refuse with 412. */
+export type Verdict = "go on" | "not modified" | "failed";
+
+/**
+ * `If-Match` (strong comparison) before `If-None-Match` (weak), RFC 9110 §13.2.2.
+ * @param etag - of what the path names now; undefined if there is nothing.
+ */
+export function verdictOf(request: RegistryRequest, etag: string | undefined): Verdict {
+  const wanted = headerOf(request, "if-match");
+  if (wanted !== undefined && !listsEtag(wanted, etag)) return "failed";
+  const had = headerOf(request, "if-none-match");
+  if (had === undefined || !listsEtag(had.replaceAll("W/", ""), etag)) return "go on";
+  const isRead = request.method === "GET" || request.method === "HEAD";
+  return isRead ? "not modified" : "failed";
+}
+
+function listsEtag(header: string, etag: string | undefined): boolean {
+  if (etag === undefined) return false;
+  const items = header.split(",").map((item) => item.trim());
+  return items.includes(etag) || items.includes("*");
 }

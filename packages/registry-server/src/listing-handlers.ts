@@ -2,7 +2,7 @@ import type { Digest } from "@soci-ts/core";
 import { MEDIA_TYPE_OCI_INDEX } from "@soci-ts/oci";
 import type { ReferrerRow } from "./catalogue/listings.ts";
 import type { Call } from "./context.ts";
-import { jsonResponse, type RegistryResponse } from "./http.ts";
+import { bytesResponse, jsonResponse, type RegistryResponse } from "./http.ts";
 import { MAX_TAGS_PER_PAGE, REFERRERS_PAGE_BYTES } from "./limits.ts";
 import { shown } from "./route.ts";
 import { methodNotAllowed, SpecError } from "./spec-error.ts";
@@ -50,35 +50,26 @@ export function handleReferrers(
   const last = page.at(-1)?.id;
   const parameters = { ...(artifactType !== undefined && { artifactType }), last: String(last) };
   const hasMore = found.length > page.length;
-  return jsonResponse(
-    200,
-    { schemaVersion: 2, mediaType: MEDIA_TYPE_OCI_INDEX, manifests: page.map(descriptorOf) },
-    {
-      "Content-Type": MEDIA_TYPE_OCI_INDEX,
-      ...(artifactType !== undefined && { "OCI-Filters-Applied": "artifactType" }),
-      ...(hasMore && { Link: nextLink(`/v2/${repository}/referrers/${subject}`, parameters) }),
-    },
-  );
+  return bytesResponse(200, indexOf(page), {
+    "Content-Type": MEDIA_TYPE_OCI_INDEX,
+    ...(artifactType !== undefined && { "OCI-Filters-Applied": "artifactType" }),
+    ...(hasMore && { Link: nextLink(`/v2/${repository}/referrers/${subject}`, parameters) }),
+  });
 }
 
 /** Rows up to the limits of number and size, but at least one. */
 function firstPage(rows: readonly ReferrerRow[], limit: number): readonly ReferrerRow[] {
   let sizeBytes = 0;
   const end = rows.findIndex((row, at) => {
-    sizeBytes += 512 + Buffer.byteLength(row.annotations ?? "");
+    sizeBytes += Buffer.byteLength(row.descriptor) + 1;
     return at === limit || (at > 0 && sizeBytes > REFERRERS_PAGE_BYTES);
   });
   return end < 0 ? rows : rows.slice(0, end);
 }
 
-function descriptorOf(row: ReferrerRow): object {
-  return {
-    mediaType: row.media_type,
-    digest: row.digest,
-    size: row.size,
-    ...(row.artifact_type !== null && { artifactType: row.artifact_type }),
-    ...(row.annotations !== null && { annotations: JSON.parse(row.annotations) as object }),
-  };
+function indexOf(rows: readonly ReferrerRow[]): Uint8Array {
+  const head = `{"schemaVersion":2,"mediaType":"${MEDIA_TYPE_OCI_INDEX}","manifests":[`;
+  return Buffer.from(`${head}${rows.map(({ descriptor }) => descriptor).join(",")}]}`);
 }
 
 /** A `+` that a client forgot to encode arrives as a space, which no media type has. */

@@ -14,6 +14,8 @@ export interface ManifestFacts {
   readonly blobs: readonly Digest[];
   /** Entries of an index: manifests (or blobs) that must be in the repository. */
   readonly manifests: readonly Digest[];
+  /** How many layers are of types that are not kept here. */
+  readonly foreignLayers: number;
   readonly subject?: Digest | undefined;
   readonly artifactType?: string | undefined;
   readonly annotations?: Annotations | undefined;
@@ -56,13 +58,19 @@ function refusal(cause: AppError): AppError {
   return new SpecError("MANIFEST_INVALID", cause.message, { cause });
 }
 
-function references(parsed: ParsedManifest): { blobs: Digest[]; manifests: Digest[] } {
+function references(
+  parsed: ParsedManifest,
+): Pick<ManifestFacts, "blobs" | "manifests" | "foreignLayers"> {
   if (parsed.kind === "index") {
-    return { blobs: [], manifests: parsed.index.manifests.map(digestOf) };
+    return { blobs: [], manifests: parsed.index.manifests.map(digestOf), foreignLayers: 0 };
   }
   const { config, layers } = parsed.manifest;
   const stored = layers.filter((layer) => !FOREIGN_LAYER.test(layer.mediaType));
-  return { blobs: [config, ...stored].map(digestOf), manifests: [] };
+  return {
+    blobs: [config, ...stored].map(digestOf),
+    manifests: [],
+    foreignLayers: layers.length - stored.length,
+  };
 }
 
 /** An image manifest without one counts as of its config's type; an index does not (distribution-spec v1.1.1 §Listing Referrers). */

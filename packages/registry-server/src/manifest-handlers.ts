@@ -6,14 +6,15 @@ import {
   contentLengthOf,
   emptyResponse,
   headerOf,
-  matchesEtag,
   type RegistryResponse,
+  verdictOf,
 } from "./http.ts";
 import { MAX_TAGS_PER_PUSH } from "./limits.ts";
-import { readManifestFacts } from "./manifest-facts.ts";
+import { type ManifestFacts, readManifestFacts } from "./manifest-facts.ts";
 import { isTag, type ManifestReference, shown } from "./route.ts";
-import { methodNotAllowed, SpecError } from "./spec-error.ts";
+import { methodNotAllowed, preconditionFailed, SpecError } from "./spec-error.ts";
 import { whole } from "./uploads.ts";
+import { warningHeader } from "./warnings.ts";
 
 /** A manifest that a path names. */
 export interface ManifestTarget {
@@ -43,10 +44,10 @@ function readManifest(call: Call, target: ManifestTarget): RegistryResponse {
   const found = find(call, target);
   if (found === undefined) throw unknownManifest(target);
   const { digest, mediaType, bytes } = found;
-  const headers = { "Docker-Content-Digest": digest, ETag: `"${digest}"` };
-  if (matchesEtag(headerOf(call.request, "if-none-match"), headers.ETag)) {
-    return { status: 304, headers };
-  }
+  const headers = { "Docker-Content-Digest": digest, ETag: etagOf(digest) };
+  const verdict = verdictOf(call.request, headers.ETag);
+  if (verdict === "failed") throw preconditionFailed(headers.ETag);
+  if (verdict === "not modified") return { status: 304, headers };
   return bytesResponse(200, bytes, { "Content-Type": mediaType, ...headers });
 }
 
@@ -72,8 +73,11 @@ async function putManifest(call: Call, target: ManifestTarget): Promise<Registry
   const bytes = await readManifestBody(call);
   const digest = verifiedDigest(bytes, reference);
   const facts = readManifestFacts(bytes, headerOf(request, "content-type"));
-  const missing = context.manifests.put(repository, { digest, bytes, facts, tags });
-  if (missing.length > 0) {
+  // Nothing is awaited from here on: what the conditions are compared with is what is replaced.
+  requireConditions(call, target);
+  const allowsMissing = context.allowsSparse;
+  const missing = context.manifests.put(repository, { digest, bytes, facts, tags, allowsMissing });
+  if (missing.length > 0 && !allowsMissing) {
     throw new SpecError(
       "MANIFEST_BLOB_UNKNOWN",
       `Cannot store manifest: ${repository} lacks what it refers to`,
@@ -85,9 +89,43 @@ async function putManifest(call: Call, target: ManifestTarget): Promise<Registry
   return emptyResponse(201, {
     Location: `/v2/${repository}/manifests/${digest}`,
     "Docker-Content-Digest": digest,
+    ...warningHeader(warningsOf(call, repository, { facts, missing })),
     ...(facts.subject !== undefined && { "OCI-Subject": facts.subject }),
     ...(reference.kind === "digest" && tags.length > 0 && { "OCI-Tag": tags.join(", ") }),
   });
+}
+
+/** Clients that replace a tag can say what they think it points at (distribution-spec v1.1.1 §Pushing Manifests with Subject). */
+function requireConditions(call: Call, target: ManifestTarget): void {
+  const { headers } = call.request;
+  if (headers["if-match"] === undefined && headers["if-none-match"] === undefined) return;
+  const found = find(call, target);
+  const etag = found && etagOf(found.digest);
+  if (verdictOf(call.request, etag) === "failed") throw preconditionFailed(etag);
+}
+
+/** What is worth telling of a manifest that was stored all the same. */
+function warningsOf(
+  { context }: Call,
+  repository: string,
+  { facts, missing }: { facts: ManifestFacts; missing: readonly Digest[] },
+): string[] {
+  const { subject, foreignLayers } = facts;
+  const warnings: string[] = [];
+  if (missing.length > 0) {
+    warnings.push(`${missing.length} of the blobs and manifests it refers to are not here.`);
+  }
+  if (subject !== undefined && !context.manifests.has(repository, subject)) {
+    warnings.push(`Its subject ${subject} is not here.`);
+  }
+  if (foreignLayers > 0) {
+    warnings.push(`${foreignLayers} non-distributable layers are left to their own URLs.`);
+  }
+  return warnings;
+}
+
+function etagOf(digest: Digest): string {
+  return `"${digest}"`;
 }
 
 function tagParameters(query: URLSearchParams): string[] {
@@ -137,8 +175,10 @@ function verifiedDigest(bytes: Uint8Array, reference: ManifestReference): Digest
   );
 }
 
-function removeManifest({ context }: Call, target: ManifestTarget): RegistryResponse {
+function removeManifest(call: Call, target: ManifestTarget): RegistryResponse {
+  const { context } = call;
   const { repository, reference } = target;
+  requireConditions(call, target);
   const removed =
     (reference.kind === "tag" && context.manifests.removeTag(repository, reference.tag)) ||
     (reference.kind === "digest" && context.manifests.remove(repository, reference.digest));

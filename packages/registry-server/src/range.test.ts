@@ -25,7 +25,15 @@ describe("parseRange()", () => {
     ["bytes=0-1,5-6", 100, undefined],
     ["items=0-1", 100, undefined],
     ["bytes=a-b", 100, undefined],
-    [`bytes=${"9".repeat(400)}-`, 100, undefined],
+    [`bytes=0-${",0-".repeat(5_000)}`, 100, undefined],
+    [`bytes=${"9".repeat(400)}-`, 100, "unsatisfiable"],
+    [`bytes=5-${"9".repeat(400)}`, 100, { start: 5, end: 100 }],
+    [`bytes=-${"9".repeat(20)}`, 100, { start: 0, end: 100 }],
+    ["bytes=18446744073709551615-18446744073709551616", 100, "unsatisfiable"],
+    ["bytes=-18446744073709551615", 0, "unsatisfiable"],
+    ["bytes=0x1-2", 100, undefined],
+    ["bytes=1e1-20", 100, undefined],
+    ["bytes=0--1", 100, undefined],
   ];
   for (const [header, sizeBytes, want] of rows) {
     it(`reads ${String(header).slice(0, 40)} of ${sizeBytes}`, () => {
@@ -47,6 +55,8 @@ describe("parseContentRange()", () => {
     ["-5", "invalid"],
     ["", "invalid"],
     [`0-${"9".repeat(30)}`, "invalid"],
+    ["0-18446744073709551615", "invalid"],
+    ["0-9,10-19", "invalid"],
   ];
   for (const [header, want] of rows) {
     it(`reads ${JSON.stringify(header)}`, () => assert.deepEqual(parseContentRange(header), want));

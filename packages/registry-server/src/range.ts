@@ -6,13 +6,14 @@ export interface ByteRange {
 
 /**
  * The part of `sizeBytes` that a `Range` header asks for (RFC 9110 §14.2). Undefined means "send all": no header, another
- * unit, several ranges (nobody needs them of a blob) or nonsense. A range that ends before it starts is `unsatisfiable` too.
+ * unit, several ranges (nobody needs them of a blob, and many small ones cost more than the whole) or nonsense. A range
+ * that ends before it starts is `unsatisfiable` too. Numbers may have any length: past the end is past the end.
  */
 export function parseRange(
   header: string | undefined,
   sizeBytes: number,
 ): ByteRange | "unsatisfiable" | undefined {
-  const match = /^bytes=(\d{0,15})-(\d{0,15})$/i.exec(header?.trim() ?? "");
+  const match = /^bytes=(\d*)-(\d*)$/i.exec(header?.trim() ?? "");
   if (match === null) return undefined;
   const [, first = "", last = ""] = match;
   if (first === "" && last === "") return undefined;

@@ -89,8 +89,15 @@ describe("RegistryServer", () => {
 });
 
 describe("errorResponse()", () => {
+  const sqliteFailure = (code: string, errcode: number): Error =>
+    Object.assign(new Error("full"), { code, errcode });
   const rows: [error: AppError, status: number][] = [
-    [new AppError("resource_exhausted", "ENOSPC"), 507],
+    [AppError.from(Object.assign(new Error("full"), { code: "ENOSPC" })), 507],
+    [AppError.from(Object.assign(new Error("full"), { code: "EDQUOT" })), 507],
+    [AppError.from(Object.assign(new Error("full"), { code: "EMFILE" })), 503],
+    [new AppError("resource_exhausted", "x", { cause: sqliteFailure("SQLITE_FULL", 13) }), 507],
+    [new AppError("data_loss", "x", { cause: sqliteFailure("ERR_SQLITE_ERROR", 4874) }), 507],
+    [new AppError("resource_exhausted", "a limit"), 503],
     [new AppError("unavailable", "locked"), 503],
     [new AppError("internal", "bug"), 500],
     [new AppError("data_loss", "damaged"), 500],

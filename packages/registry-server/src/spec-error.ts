@@ -86,22 +86,55 @@ export class SpecError extends AppError {
 }
 
 const FAILURE_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
-  resource_exhausted: 507,
+  resource_exhausted: 503,
   unavailable: 503,
 };
 
 /** The one mapping of errors to answers. What is not a {@link SpecError} is our failure: its message may name paths and stays here. */
 export function errorResponse(error: AppError): RegistryResponse {
   if (error instanceof SpecError) return error.toResponse();
-  const status = FAILURE_STATUS[error.code] ?? 500;
-  const message = status === 507 ? "The registry's disk is full" : "The registry failed";
+  const isFull = isDiskFull(error);
+  const status = isFull ? 507 : (FAILURE_STATUS[error.code] ?? 500);
+  const message = isFull
+    ? "Cannot store anything: the registry's disk is full"
+    : "The registry failed";
   return jsonResponse(status, { errors: [{ code: "UNKNOWN", message }] });
+}
+
+/** SQLITE_IOERR_SHMSIZE is how a full disk shows in the index of the WAL. The numbers are what node:sqlite gives. */
+const DISK_FULL: ReadonlySet<unknown> = new Set([
+  "ENOSPC",
+  "EDQUOT",
+  "SQLITE_FULL",
+  "SQLITE_IOERR_SHMSIZE",
+]);
+const DISK_FULL_NUMBERS: ReadonlySet<unknown> = new Set([13, 4874]);
+
+/** True if an error, or one that caused it, is that the disk or the quota is full. */
+export function isDiskFull(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    const { code, errcode } = at as { code?: unknown; errcode?: unknown };
+    if (DISK_FULL.has(code) || DISK_FULL_NUMBERS.has(errcode)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/** Refuses a request whose `If-Match` or `If-None-Match` does not fit what is there (RFC 9110 §15.5.13). */
+export function preconditionFailed(etag: string | undefined): SpecError {
+  const state = etag === undefined ? "there is nothing" : `its ETag is ${etag}`;
+  return new SpecError(
+    "DENIED",
+    `Cannot go on: ${state}, want what the request's conditions name`,
+    { status: 412, headers: etag === undefined ? {} : { ETag: etag } },
+  );
 }
 
 /** Refuses a method that a path does not have. */
 export function methodNotAllowed(method: string, allowed: readonly string[]): SpecError {
   const allow = allowed.join(", ");
-  return new SpecError("UNSUPPORTED", `Cannot ${method} this path: want ${allow}`, {
+  return new SpecError("UNSUPPORTED", `Cannot ${method.slice(0, 20)} this path: want ${allow}`, {
     headers: { Allow: allow },
   });
 }

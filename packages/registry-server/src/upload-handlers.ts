@@ -1,6 +1,7 @@
 import { type Digest, type DigestAlgorithm, digestAlgorithm } from "@soci-ts/core";
 import type { Call } from "./context.ts";
 import { contentLengthOf, emptyResponse, headerOf, type RegistryResponse } from "./http.ts";
+import { CHUNK_MIN_BYTES } from "./limits.ts";
 import { parseContentRange } from "./range.ts";
 import { isRepositoryName, requireDigest, shown } from "./route.ts";
 import { methodNotAllowed, SpecError } from "./spec-error.ts";
@@ -23,7 +24,11 @@ export async function handleUploads(call: Call, repository: string): Promise<Reg
     return pushAtOnce(call, repository, requireDigest(digest));
   }
   const key = await context.uploads.create(repository, requestedAlgorithm(query));
-  return emptyResponse(202, { ...uploadHeaders(key), Range: receivedRange(0) });
+  return emptyResponse(202, {
+    ...uploadHeaders(key),
+    Range: receivedRange(0),
+    "OCI-Chunk-Min-Length": String(CHUNK_MIN_BYTES),
+  });
 }
 
 /** `/v2/<name>/blobs/uploads/<id>` (distribution-spec v1.1.1 end-5, 6, 13, 14). */
@@ -86,7 +91,10 @@ async function finish(call: Call, key: UploadKey): Promise<RegistryResponse> {
   return created(repository, digest);
 }
 
-/** File first, then the row that makes it a blob: see {@link BlobFiles}. An existing file is replaced by the same bytes. */
+/**
+ * File first, then the row that makes it a blob: see {@link BlobFiles}. An existing file is replaced by the same bytes. Where the row can't be written (the
+ * disk is full), the file goes back, so that the client can close its upload again later.
+ */
 function keepBlob(
   { context }: Call,
   repository: string,
@@ -94,7 +102,12 @@ function keepBlob(
 ): (sealed: SealedUpload) => void {
   return ({ path, sizeBytes }) => {
     context.files.place(digest, path);
-    context.blobs.add(repository, digest, sizeBytes);
+    try {
+      context.blobs.add(repository, digest, sizeBytes);
+    } catch (error) {
+      if (!context.blobs.exists(digest)) context.files.takeBack(digest, path);
+      throw error;
+    }
   };
 }
 

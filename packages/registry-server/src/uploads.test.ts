@@ -52,6 +52,15 @@ describe("/v2/<name>/blobs/uploads/", () => {
     await nothingLeft();
   });
 
+  it("tells how long chunks should be, and takes shorter ones", async () => {
+    const answer = await ask(server, "POST", "/v2/r/blobs/uploads/");
+    assert.equal(answer.headers["OCI-Chunk-Min-Length"], "65536");
+    const url = answer.headers["Location"]!;
+    assert.equal((await patch(url, bytes.subarray(0, 1), "0-0")).status, 202);
+    assert.equal((await patch(url, bytes.subarray(1), "1-9999")).status, 202);
+    assert.equal((await ask(server, "PUT", `${url}?digest=${digest}`)).status, 201);
+  });
+
   it("takes chunks in order, the last one with the PUT, and tells how far it is", async () => {
     const content = randomBytes(3000);
     const url = await start();

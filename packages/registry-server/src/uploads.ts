@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { type FileHandle, mkdir, open, opendir, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import {
+  AppError,
   type Digest,
   type DigestAlgorithm,
   Digester,
@@ -9,7 +10,13 @@ import {
   sha256,
 } from "@soci-ts/core";
 import { absentAsUndefined } from "./blob-files.ts";
-import { MAX_RUNNING_DIGESTS, UPLOAD_IDLE_LIMIT_MS } from "./limits.ts";
+import {
+  CROWDED_IDLE_LIMIT_MS,
+  CROWDED_RETRY_S,
+  MAX_OPEN_UPLOADS,
+  MAX_RUNNING_DIGESTS,
+  UPLOAD_IDLE_LIMIT_MS,
+} from "./limits.ts";
 import type { ByteRange } from "./range.ts";
 import { SpecError } from "./spec-error.ts";
 
@@ -50,31 +57,56 @@ interface RunningDigest {
  * crash, belongs to one repository, and needs no record elsewhere. What a broken-off request brought is kept, that is what
  * resuming is for; a chunk that is wrong in itself is taken back. The digest runs along in memory; where it was lost
  * (restart, other algorithm, too many uploads) `seal` reads the file again. One request at a time may write to an upload.
+ * Their number is bounded, because each takes a file and memory before its client has sent a byte.
  */
 export class Uploads {
   readonly #directory: string;
+  readonly #limit: number;
+  /** Paths of all uploads that were begun and not ended. */
+  readonly #open = new Set<string>();
+  #crowdedSweepMs = Number.NEGATIVE_INFINITY;
   readonly #busy = new Set<string>();
   readonly #digests = new Map<string, RunningDigest>();
 
-  private constructor(directory: string) {
+  private constructor(directory: string, limit: number) {
     this.#directory = directory;
+    this.#limit = limit;
   }
 
   /** Makes the folder if need be, and drops what requests that were uploads in themselves left when they were killed. */
-  static async open(directory: string): Promise<Uploads> {
+  static async open(directory: string, limit: number = MAX_OPEN_UPLOADS): Promise<Uploads> {
     await mkdir(directory, { recursive: true });
+    const uploads = new Uploads(directory, limit);
     const leftover = `-${ownerOf(SINGLE_REQUEST)}`;
     for await (const entry of await opendir(directory)) {
-      if (entry.name.endsWith(leftover)) await unlink(join(directory, entry.name));
+      const path = join(directory, entry.name);
+      if (entry.name.endsWith(leftover)) await unlink(path);
+      else uploads.#open.add(path);
     }
-    return new Uploads(directory);
+    return uploads;
   }
 
-  /** Starts an upload. `algorithm` is a hint; {@link Uploads.seal} takes any digest. */
+  /** For a registry that takes none: nothing is made or dropped. */
+  static openReadOnly(directory: string): Uploads {
+    return new Uploads(directory, 0);
+  }
+
+  /**
+   * Starts an upload. `algorithm` is a hint; {@link Uploads.seal} takes any digest.
+   * @throws SpecError `TOOMANYREQUESTS` if too many are open.
+   */
   async create(repository: string, algorithm: DigestAlgorithm): Promise<UploadKey> {
+    if (this.#open.size >= this.#limit) await this.#dropIdle();
+    if (this.#open.size >= this.#limit) throw tooManyUploads(this.#limit);
     const key = { repository, id: randomUUID() };
     const path = this.#path(key);
-    await (await open(path, "wx")).close();
+    this.#open.add(path);
+    try {
+      await (await open(path, "wx")).close();
+    } catch (error) {
+      this.#open.delete(path);
+      throw error;
+    }
     this.#remember(path, { digester: new Digester(algorithm), algorithm, offset: 0 });
     return key;
   }
@@ -111,7 +143,7 @@ export class Uploads {
       const actual = await this.#digest(file, path, digestAlgorithm(digest), sizeBytes);
       this.#digests.delete(path);
       if (actual !== digest) {
-        await unlink(path);
+        await this.#drop(path);
         throw new SpecError(
           "DIGEST_INVALID",
           `Cannot store blob: its digest is ${actual}, want ${digest}`,
@@ -119,15 +151,13 @@ export class Uploads {
       }
       await file.datasync();
       place({ path, sizeBytes });
+      this.#open.delete(path);
     });
   }
 
   /** Ends an upload and drops its bytes. @throws SpecError `BLOB_UPLOAD_UNKNOWN`, or `BLOB_UPLOAD_INVALID` if a request is writing. */
   async cancel(key: UploadKey): Promise<void> {
-    await this.#exclusively(key, async (_file, path) => {
-      this.#digests.delete(path);
-      await unlink(path);
-    });
+    await this.#exclusively(key, async (_file, path) => this.#drop(path));
   }
 
   /** Bytes that a repository's open uploads have received. */
@@ -141,19 +171,33 @@ export class Uploads {
     return sizeBytes;
   }
 
-  /** Drops uploads that nobody touched for a day. Returns how many. */
-  async sweep(now: number = Date.now()): Promise<number> {
+  /** Drops uploads that nobody touched for a day, or for `idleMs`. Returns how many. */
+  async sweep(now: number = Date.now(), idleMs: number = UPLOAD_IDLE_LIMIT_MS): Promise<number> {
     let removed = 0;
     for await (const entry of await opendir(this.#directory)) {
       const path = join(this.#directory, entry.name);
-      if (this.#busy.has(path)) continue;
       const found = await stat(path).catch(absentAsUndefined);
-      if (found === undefined || now - found.mtimeMs < UPLOAD_IDLE_LIMIT_MS) continue;
-      this.#digests.delete(path);
-      await unlink(path).catch(absentAsUndefined);
+      if (found === undefined || now - found.mtimeMs < idleMs) continue;
+      if (this.#busy.has(path)) continue;
+      this.#busy.add(path);
+      await this.#drop(path).finally(() => this.#busy.delete(path));
       removed += 1;
     }
     return removed;
+  }
+
+  /** Looking for idle uploads costs as much as there are uploads: once in a while, however many clients are refused. */
+  async #dropIdle(): Promise<void> {
+    const now = Date.now();
+    if (now - this.#crowdedSweepMs < CROWDED_RETRY_S * 1000) return;
+    this.#crowdedSweepMs = now;
+    await this.sweep(now, CROWDED_IDLE_LIMIT_MS);
+  }
+
+  async #drop(path: string): Promise<void> {
+    this.#digests.delete(path);
+    await unlink(path).catch(absentAsUndefined);
+    this.#open.delete(path);
   }
 
   /** The id is checked, the repository hashed: neither can lead out of the folder. */
@@ -261,6 +305,9 @@ export async function* whole(body: AsyncIterable<Uint8Array>): AsyncIterable<Uin
 }
 
 function brokenOff(cause: unknown): SpecError {
+  if (cause instanceof AppError && cause.code === "deadline_exceeded") {
+    return new SpecError("BLOB_UPLOAD_INVALID", cause.message, { status: 408, cause });
+  }
   return new SpecError("BLOB_UPLOAD_INVALID", "Cannot read the request's body: it broke off", {
     cause,
   });
@@ -278,6 +325,14 @@ function unknownUpload(key: UploadKey): SpecError {
   return new SpecError(
     "BLOB_UPLOAD_UNKNOWN",
     `Cannot find upload in ${key.repository}: ended or never begun`,
+  );
+}
+
+function tooManyUploads(limit: number): SpecError {
+  return new SpecError(
+    "TOOMANYREQUESTS",
+    `Cannot begin upload: ${limit} are open, want one of them ended or idle for ${CROWDED_IDLE_LIMIT_MS / 60_000} minutes`,
+    { headers: { "Retry-After": String(CROWDED_RETRY_S) } },
   );
 }
 

@@ -22,6 +22,7 @@ import {
 } from "@soci-ts/oci";
 import type { ArchiveEntry } from "./archive-entries.ts";
 import type { OpenedArchiveFiles } from "./archive-files.ts";
+import { STREAM_BYTES } from "./file-blob.ts";
 import { fullName } from "./full-name.ts";
 import type { RootDocument } from "./image-source.ts";
 import { parsed } from "./wrapped.ts";
@@ -135,7 +136,8 @@ async function describeLayer(
     return { mediaType: MEDIA_TYPE_DOCKER_LAYER, digest: options.diffId, size };
   }
   const digester = new Digester("sha256");
-  const pieces = blob.stream(0, size, { ...options, overwrites: true });
+  const memory = new Uint8Array(STREAM_BYTES);
+  const pieces = blob.stream(0, size, { ...options, room: () => memory });
   for await (const bytes of pieces) digester.update(bytes);
   return { mediaType: type.mediaType, digest: digester.digest(), size };
 }

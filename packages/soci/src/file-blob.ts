@@ -2,7 +2,8 @@ import { AppError, checkRange, type IoOptions, verifyDigest } from "@soci-ts/cor
 import type { Descriptor } from "@soci-ts/oci";
 import type { ImageBlob, StreamOptions } from "./image-source.ts";
 
-const STREAM_BYTES = 256 * 1024;
+/** Most bytes of a piece of a file's stream. */
+export const STREAM_BYTES: number = 256 * 1024;
 
 /** A file that can be read at any offset, as a `FileHandle` can. */
 export interface ReadableFile {
@@ -42,12 +43,13 @@ export class FileBlob implements ImageBlob {
   async *stream(start: number, end: number, options?: StreamOptions): AsyncGenerator<Uint8Array> {
     checkRange(this.size, start, end - start);
     await using range = await this.#open();
-    const memory = options?.overwrites === true ? new Uint8Array(STREAM_BYTES) : undefined;
-    for (let at = start; at < end; at += STREAM_BYTES) {
+    for (let at = start; at < end; ) {
       options?.signal?.throwIfAborted();
       const length = Math.min(STREAM_BYTES, end - at);
-      const bytes = memory?.subarray(0, length) ?? new Uint8Array(length);
+      const room = await options?.room?.();
+      const bytes = room?.subarray(0, length) ?? new Uint8Array(length);
       yield await readExactly(range.file, range.offset + at, bytes);
+      at += bytes.length;
     }
   }
 }

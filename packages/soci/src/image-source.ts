@@ -15,10 +15,10 @@ import { parsed, wrapped } from "./wrapped.ts";
 /** How to read a blob as a stream. */
 export interface StreamOptions extends IoOptions {
   /**
-   * The caller is done with a piece when it asks for the next, which may then lie in the same memory: garbage outside of the heap is
-   * collected late, tens of megabytes of it. Default false: each piece is the caller's to keep.
+   * Gives memory, at least a byte of it, which a source that reads files puts its next piece at the start of. Without it, and from other sources, each
+   * piece lies in memory of its own and is the caller's to keep: garbage outside of the heap, of which tens of megabytes come together.
    */
-  readonly overwrites?: boolean | undefined;
+  readonly room?: (() => Uint8Array | Promise<Uint8Array>) | undefined;
 }
 
 /** A blob of an image that can be read at an offset and as a stream. Nothing is held open between calls. */

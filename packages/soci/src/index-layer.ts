@@ -7,7 +7,7 @@ import { findInStore, holdZtoc, type ZtocFinder } from "./known-ztoc.ts";
 import { kindSkipReason } from "./layer-kinds.ts";
 import { MAX_ZTOC_BYTES, tooLargeReason } from "./limits.ts";
 import type { LayerThreads, ThreadScanOptions } from "./threads/layer-threads.ts";
-import type { ScanTask } from "./threads/scan-layer.ts";
+import type { BlobStream, ScanTask } from "./threads/scan-layer.ts";
 import { wrapped } from "./wrapped.ts";
 
 /** How to index one layer. */
@@ -111,7 +111,12 @@ async function buildZtoc(
   const { layer, diffId, signal, engine, spanSizeBytes, onBytes, store } = options;
   const blob = options.openBlob(layer);
   let inputFailed = false;
-  const scanOptions: ThreadScanOptions = {
+  const scanOptions: ThreadScanOptions<LayerOutcome> = {
+    use: async ({ digest, sizeBytes, pieces }) => {
+      signal?.throwIfAborted();
+      if (sizeBytes > MAX_ZTOC_BYTES) return skipped(tooLargeReason(sizeBytes));
+      return { kind: "indexed", ...(await store.writePieces({ digest, sizeBytes }, pieces)) };
+    },
     signal,
     onBytes,
     onInputFailure: () => {
@@ -126,11 +131,8 @@ async function buildZtoc(
     diffId,
   };
   try {
-    const stream = blob.stream(0, blob.size, { signal, overwrites: true });
-    const { ztoc, digest } = await options.scan(task, stream, scanOptions);
-    signal?.throwIfAborted();
-    if (ztoc.length > MAX_ZTOC_BYTES) return skipped(tooLargeReason(ztoc.length));
-    return { kind: "indexed", ...(await store.writeBlob(ztoc, { digest })) };
+    const open: BlobStream = (room) => blob.stream(0, blob.size, { signal, room });
+    return await options.scan(task, open, scanOptions);
   } catch (error) {
     signal?.throwIfAborted();
     const { code, message } = AppError.from(error);

@@ -23,6 +23,9 @@ const DUPLICATES: readonly (number | string)[] = [
   "SQLITE_CONSTRAINT_UNIQUE",
 ];
 
+/** SQLITE_IOERR_SHMSIZE (sqlite3.h: 10 | 19 << 8): the index of the WAL can't grow, since the disk is full. It is no damage as other I/O errors are. */
+const FULL_WAL_INDEX: readonly (number | string)[] = [4874, "SQLITE_IOERR_SHMSIZE"];
+
 /** What a driver threw, as an AppError; `doing` completes "Cannot …". An AppError is handed on as it is. */
 export function sqliteError(doing: string, error: unknown): AppError {
   if (error instanceof AppError) return error;
@@ -50,6 +53,7 @@ function resultCode(error: unknown): number | string | undefined {
 function errorCode(result: number | string | undefined): ErrorCode {
   if (result === undefined) return "internal";
   if (DUPLICATES.includes(result)) return "already_exists";
+  if (FULL_WAL_INDEX.includes(result)) return "resource_exhausted";
   const found = PRIMARY_CODES.find(([value, name]) =>
     typeof result === "number" ? result % 256 === value : result.startsWith(name),
   );

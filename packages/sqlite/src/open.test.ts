@@ -11,9 +11,10 @@ import { AppError, type ErrorCode } from "@soci-ts/core";
 import { loadBetterSqlite3 } from "./better-sqlite3.ts";
 import type { Database } from "./database.ts";
 import type { Driver } from "./driver.ts";
+import { sqliteError } from "./errors.ts";
 import { loadDriver } from "./load.ts";
 import { loadNodeSqlite } from "./node-sqlite.ts";
-import { openDatabase, openDatabaseWith } from "./open.ts";
+import { openDatabase, openDatabaseReadOnly, openDatabaseWith } from "./open.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "soci-sqlite-"));
 after(() => rmSync(directory, { recursive: true, force: true }));
@@ -214,5 +215,32 @@ describe("loadDriver()", () => {
         error.code === "unimplemented" &&
         /npm rebuild better-sqlite3.*Node 22.*Tried: not built$/.test(error.message),
     );
+  });
+});
+
+describe("openDatabaseReadOnly()", () => {
+  it("reads while another connection writes, refuses to write, and wants exactly its version", () => {
+    const path = freshPath();
+    assert.throws(() => openDatabaseReadOnly(path, 1), hasCode("not_found"));
+    using writer = openDatabase(path, { migrations: [V1] });
+    using reader = openDatabaseReadOnly(path, 1);
+    writer.prepare("INSERT INTO t (name) VALUES ('a')").run();
+    assert.deepEqual(reader.prepare("SELECT count(*) AS n FROM t").get(), { n: 1 });
+    assert.throws(() => reader.prepare("DELETE FROM t").run(), hasCode("permission_denied"));
+    for (const version of [0, 2]) {
+      assert.throws(() => openDatabaseReadOnly(path, version), hasCode("failed_precondition"));
+    }
+  });
+});
+
+describe("sqliteError()", () => {
+  it("tells a full disk from a damaged one", () => {
+    const codeFor = (code: string, errcode?: number) =>
+      sqliteError("x", Object.assign(new Error("disk I/O error"), { code, errcode })).code;
+    assert.equal(codeFor("SQLITE_FULL"), "resource_exhausted");
+    assert.equal(codeFor("SQLITE_IOERR_SHMSIZE"), "resource_exhausted");
+    assert.equal(codeFor("ERR_SQLITE_ERROR", 4874), "resource_exhausted");
+    assert.equal(codeFor("SQLITE_IOERR_READ"), "data_loss");
+    assert.equal(codeFor("ERR_SQLITE_ERROR", 266), "data_loss");
   });
 });

@@ -54,6 +54,35 @@ export function openDatabaseWith(driver: Driver, path: string, options: OpenOpti
   }
 }
 
+/**
+ * Opens an existing database only to read it, at exactly the version that this program writes. A writer in another process goes on meanwhile. `-wal` and
+ * `-shm` may be made beside the file, so its directory must be writable unless the file was closed cleanly and is not in WAL mode.
+ * @throws AppError as {@link openDatabase}; `not_found` if there is no file, `failed_precondition` also for an older version, `unavailable` for a file in
+ * WAL mode on a read-only file system.
+ */
+export function openDatabaseReadOnly(path: string, version: number): Database {
+  const doing = `open database ${JSON.stringify(path)}`;
+  if (!existsSync(path)) throw new AppError("not_found", `Cannot ${doing}: there is no such file`);
+  let connection: Connection | undefined;
+  try {
+    connection = loadDriver().connect(path, { readOnly: true, busyTimeoutMs: BUSY_TIMEOUT_MS });
+    refuseOther(connection, path, version);
+    return createDatabase(connection, path);
+  } catch (error) {
+    connection?.close();
+    throw sqliteError(doing, error);
+  }
+}
+
+function refuseOther(connection: Connection, path: string, known: number): void {
+  const version = refuseNewer(connection, path, known);
+  if (version === known) return;
+  throw new AppError(
+    "failed_precondition",
+    `Cannot read database ${JSON.stringify(path)}: it has version ${version}, want ${known}; opening it for writing brings it there`,
+  );
+}
+
 function refuseAbsentDirectory(path: string): void {
   if (path === ":memory:" || existsSync(dirname(path))) return;
   throw new AppError(

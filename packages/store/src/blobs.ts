@@ -54,10 +54,10 @@ export class BlobFiles {
   }
 
   /** Writes always, also over a file that is there: so a damaged one is mended. */
-  async write(digest: Digest, bytes: Uint8Array): Promise<void> {
+  async write(digest: Digest, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
     const path = this.path(digest);
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    await writeFileAtomically(path, bytes, join(this.#root, TEMPORARY_DIRECTORY));
+    await writeFileAtomically(path, content, join(this.#root, TEMPORARY_DIRECTORY));
   }
 
   /** Every blob on the disk. */

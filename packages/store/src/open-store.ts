@@ -91,14 +91,26 @@ class DiskStore implements Store {
 
   async writeBlob(bytes: Uint8Array, options: WriteBlobOptions = {}): Promise<BlobRecord> {
     const digest = options.digest ?? sha256(bytes);
+    await this.#write(digest, bytes);
+    return { digest, sizeBytes: bytes.length };
+  }
+
+  async writePieces(
+    { digest, sizeBytes }: BlobRecord,
+    pieces: AsyncIterable<Uint8Array>,
+  ): Promise<BlobRecord> {
+    await this.#write(digest, pieces);
+    return { digest, sizeBytes };
+  }
+
+  async #write(digest: Digest, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
     this.#holds.take(digest);
     try {
-      await this.#blobs.write(digest, bytes);
+      await this.#blobs.write(digest, content);
     } catch (error) {
       this.#holds.drop(digest);
       throw storeError(`write blob ${digest}`, error);
     }
-    return { digest, sizeBytes: bytes.length };
   }
 
   blobPath(digest: Digest): string {

@@ -101,6 +101,11 @@ export interface Store extends AsyncDisposable {
   readBlob(digest: Digest, options?: ReadBlobOptions): Promise<Uint8Array>;
   /** Stores bytes under their sha256 digest: either the whole blob is on the disk, flushed, when this resolves, or none. Idempotent. */
   writeBlob(bytes: Uint8Array, options?: WriteBlobOptions): Promise<BlobRecord>;
+  /**
+   * The same for bytes that come in pieces, each of which is written before the next is asked for. Digest and size are believed: whoever made
+   * the pieces computed them.
+   */
+  writePieces(record: BlobRecord, pieces: AsyncIterable<Uint8Array>): Promise<BlobRecord>;
   /** Where the blob's file is, or would be. Never write to it. */
   blobPath(digest: Digest): string;
   /**

@@ -17,6 +17,9 @@ export const HOSTILE_READERS: Readonly<Record<string, number>> = {
   "image-index": 4_000,
   "image-config": 4_000,
   "soci-index": 6_000,
+  "registry-route": 6_000,
+  "registry-range": 3_000,
+  "registry-request": 6_000,
 };
 
 /** What {@link HOSTILE_READERS} counts of. */

@@ -1,4 +1,3 @@
-import { fileURLToPath } from "node:url";
 import { AppError } from "@soci-ts/core";
 import {
   type BlobOpener,
@@ -6,18 +5,18 @@ import {
   type ServerCommand,
   serveMount,
 } from "@soci-ts/snapshotter";
+import { PROGRAM } from "../program-file.ts";
 import type { Session } from "../wire.ts";
 
 /** This program again, with the options that say how to reach the registry; the mount's directory comes last. */
 export function serverCommand({ config }: Session): ServerCommand {
-  const program = fileURLToPath(new URL("../../bin/soci.js", import.meta.url));
   const options = [
     ...["--root", config.root, "--log-level", config.logLevel === "debug" ? "debug" : "info"],
     ...(config.plainHttp === true ? ["--plain-http"] : []),
     ...(config.caFile === undefined ? [] : ["--ca-file", config.caFile]),
   ];
   return {
-    argv: [process.execPath, program, ...options, "serve-mount", "--state"],
+    argv: [process.execPath, PROGRAM, ...options, "serve-mount", "--state"],
     environment: config.environment,
   };
 }

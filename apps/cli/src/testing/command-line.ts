@@ -22,6 +22,8 @@ export interface RunOptions {
   /** Sends this signal after so many milliseconds. */
   readonly signal?: { readonly name: NodeJS.Signals; readonly afterMs: number };
   readonly userId?: number;
+  /** The file to run; default {@link SOCI}. */
+  readonly program?: string;
   /** What it reads on stdin: bytes through a pipe, or the file of this name; nothing by default. */
   readonly stdin?: Uint8Array | string;
 }
@@ -29,7 +31,7 @@ export interface RunOptions {
 /** Runs `soci` as a child process, in an environment of its own: nothing of the caller's credentials or proxies gets in. */
 export async function soci(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   await using stack = new DisposeStack();
-  const child = spawn(process.execPath, [SOCI, ...args], {
+  const child = spawn(process.execPath, [options.program ?? SOCI, ...args], {
     stdio: [await stdinOf(options.stdin, stack), "pipe", "pipe"],
     env: {
       PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

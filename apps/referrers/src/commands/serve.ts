@@ -2,9 +2,11 @@ import { once } from "node:events";
 import type { Session } from "../session.ts";
 import { startService } from "../wire.ts";
 
-/** Serves until the session is interrupted; SIGHUP reloads. Prints one line to stdout once it listens. */
+/** Serves until the session is interrupted; SIGHUP reloads, SIGUSR2 collects garbage. Prints one line to stdout once it listens. */
 export async function serve(session: Session): Promise<void> {
   await using service = await startService(session.config());
+  const collect = (): void => service.collectGarbage();
+  process.on("SIGUSR2", collect);
   process.stdout.write(`listening on ${service.url}\n`);
   const reload = () => service.reload();
   process.on("SIGHUP", reload);
@@ -12,5 +14,6 @@ export async function serve(session: Session): Promise<void> {
     if (!session.signal.aborted) await once(session.signal, "abort");
   } finally {
     process.off("SIGHUP", reload);
+    process.off("SIGUSR2", collect);
   }
 }

@@ -21,6 +21,9 @@ export function checkSettings(settings: Settings, flags: ListenFlags, report: Re
 /** Each upstream is named once, and no login meant for this service goes to one. */
 function checkUpstreams(settings: Settings, report: ReportFault): void {
   const names = settings.upstreams.map(({ name }) => name);
+  if (names.length > 0 && settings.mode === "read-only") {
+    report("mode", "is read-only, want read-write: what comes from [[upstreams]] is kept");
+  }
   for (const [at, { name, login, dockerConfigFiles }] of settings.upstreams.entries()) {
     const path = `upstreams.${at}`;
     if (!isUpstreamName(name)) {
@@ -84,7 +87,7 @@ function checkUsers({ groups, rules, access, issuer }: Settings, report: ReportF
 /** Nothing is open to other machines, and no password goes over the network in the clear, unless somebody says so. */
 function checkListen(settings: Settings, flags: ListenFlags, report: ReportFault): void {
   const { listen, tls, proxy } = settings;
-  if (flags.insecureListenAny === true || isLoopback(parseListen(listen)?.host ?? "")) return;
+  if (flags.insecureListenAny === true || isLoopbackHost(parseListen(listen)?.host ?? "")) return;
   const isRestricted = hasAccess(settings);
   const isEncrypted = tls.certificateFile !== "" || proxy.trusted.length > 0;
   if (isRestricted && isEncrypted) return;
@@ -98,6 +101,7 @@ function checkListen(settings: Settings, flags: ListenFlags, report: ReportFault
   );
 }
 
-function isLoopback(host: string): boolean {
+/** True if only this machine reaches what listens there. */
+export function isLoopbackHost(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }

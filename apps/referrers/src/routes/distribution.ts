@@ -7,6 +7,10 @@ import { sendStream } from "./send-stream.ts";
 
 /** What is left of a refused body is read and dropped up to here, so that the client sees the answer; then the connection goes. */
 const DISCARD_LIMIT_BYTES: number = 8 * 1024 * 1024;
+/** So long at most. */
+const DISCARD_LIMIT_MS = 10_000;
+/** The answer to a body that came too slowly: nothing more of it is read. */
+const REQUEST_TIMEOUT = 408;
 
 /**
  * Binds the distribution API to `/v2/*`. One wildcard, because repository names have slashes, and paths are parsed by the
@@ -18,7 +22,8 @@ export function addDistributionRoutes(server: FastifyInstance, registry: Registr
   const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const { raw } = request;
     const response = await registry.handle(registryRequest(request));
-    discardRest(raw);
+    if (response.status === REQUEST_TIMEOUT) reply.header("Connection", "close");
+    else discardRest(raw);
     const { status, headers, body } = response;
     if (body === undefined || body.kind === "bytes") {
       return reply
@@ -41,7 +46,11 @@ function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 
 function discardRest(request: IncomingMessage): void {
   if (request.readableEnded || request.destroyed) return;
+  // All has come, which is nothing: so it is with most requests.
+  if (request.complete && request.readableLength === 0) return;
   let leftBytes = DISCARD_LIMIT_BYTES;
+  const timer = setTimeout(() => request.destroy(), DISCARD_LIMIT_MS);
+  request.once("close", () => clearTimeout(timer));
   request.on("data", (piece: Uint8Array) => {
     leftBytes -= piece.length;
     if (leftBytes < 0) request.destroy();

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { fstatSync, openSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -40,6 +40,61 @@ describe("sendFile()", () => {
     assert.throws(() => fstatSync(descriptor), { code: "EBADF" });
   });
 });
+
+describe("sendFile(), many times at once", () => {
+  it("takes smaller buffers the more files are being sent, and large ones again after that", async () => {
+    await using folder = await freshFolder();
+    const path = join(folder.path, "file");
+    await writeFile(path, new Uint8Array(2_000_000));
+    const body = () => {
+      const descriptor = openSync(path, "r");
+      return { kind: "file", descriptor, start: 0, end: 2_000_000 } as const;
+    };
+    const stuck: StuckResponse[] = [];
+    const sends: Promise<void>[] = [];
+    for (let n = 0; n < 300; n += 1) {
+      const response = new StuckResponse();
+      stuck.push(response);
+      sends.push(sendFile(response as unknown as ServerResponse, body()));
+    }
+    const sizes = await Promise.all(stuck.map((response) => response.firstPiece));
+    assert.equal(sizes[0], 256 * 1024);
+    assert.ok(sizes.every((size, n) => size <= (sizes[n - 1] ?? size)));
+    assert.ok((sizes.at(-1) ?? 0) < 60_000);
+    const total = sizes.reduce((sum, size) => sum + size, 0);
+    assert.ok(total < 45e6, `the first buffers have ${total} bytes`);
+    for (const response of stuck) response.leave();
+    await Promise.all(sends);
+    const last = new StuckResponse();
+    const sent = sendFile(last as unknown as ServerResponse, body());
+    assert.equal(await last.firstPiece, 256 * 1024);
+    last.leave();
+    await sent;
+  });
+});
+
+/** A response whose client reads nothing. */
+class StuckResponse extends EventEmitter {
+  destroyed = false;
+  readonly writableEnded = false;
+  #took = (_size: number): void => {};
+  readonly firstPiece = new Promise<number>((resolve) => {
+    this.#took = resolve;
+  });
+
+  write(piece: Uint8Array): void {
+    this.#took(piece.length);
+  }
+
+  leave(): void {
+    this.destroy();
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+    this.emit("close");
+  }
+}
 
 /** Serves the range once; `failure` is what `sendFile` threw. */
 async function send(bytes: Uint8Array, start: number, end: number) {

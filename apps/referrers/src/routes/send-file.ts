@@ -4,6 +4,12 @@ import { promisify } from "node:util";
 import type { ResponseBody } from "@soci-ts/registry-server";
 
 const CHUNK_BYTES = 256 * 1024;
+/** Where many files are sent at a time, their buffers get smaller: clients that read slowly keep them for long. */
+const LEAST_CHUNK_BYTES = 16 * 1024;
+/** About what the first of the two buffers of all files that are being sent have together. */
+const BUDGET_BYTES: number = 16 * 1024 * 1024;
+
+let sending = 0;
 
 const readChunk = promisify(read);
 const closeDescriptor = promisify(close);
@@ -18,7 +24,8 @@ export async function sendFile(
   body: Extract<ResponseBody, { kind: "file" }>,
 ): Promise<void> {
   const { descriptor, start, end } = body;
-  const sizeBytes = Math.min(CHUNK_BYTES, end - start);
+  sending += 1;
+  const sizeBytes = Math.min(chunkBytes(sending), end - start);
   const readAt = async (buffer: Uint8Array, offset: number): Promise<Uint8Array> => {
     const length = Math.min(sizeBytes, end - offset);
     const { bytesRead } = await readChunk(descriptor, buffer, 0, length, offset);
@@ -45,9 +52,14 @@ export async function sendFile(
     }
   } finally {
     if (!response.writableEnded) response.destroy();
+    sending -= 1;
     await closeDescriptor(descriptor);
     body.release?.();
   }
+}
+
+function chunkBytes(files: number): number {
+  return Math.max(LEAST_CHUNK_BYTES, Math.min(CHUNK_BYTES, Math.floor(BUDGET_BYTES / files)));
 }
 
 /** Resolves when the socket has taken the bytes, or has failed to: then the response is destroyed. */

@@ -4,9 +4,13 @@ import { registryRequest } from "./registry-request.ts";
 
 /** Binds the token server to `/token`. */
 export function addTokenRoute(server: FastifyInstance, tokens: TokenEndpoint): void {
-  server.all("/token", async (request, reply) => {
-    const { status, headers, body } = await tokens.handle(registryRequest(request));
-    const bytes = body?.kind === "bytes" ? Buffer.from(body.bytes) : undefined;
-    return reply.code(status).headers(headers).send(bytes);
+  server.route({
+    method: ["GET", "POST"],
+    url: "/token",
+    handler: async (request, reply) => {
+      const { status, headers, body } = await tokens.handle(registryRequest(request));
+      const bytes = body?.kind === "bytes" ? Buffer.from(body.bytes) : undefined;
+      return reply.code(status).headers(headers).send(bytes);
+    },
   });
 }

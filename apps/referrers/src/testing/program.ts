@@ -9,6 +9,8 @@ const PROGRAM = fileURLToPath(new URL("../../bin/soci-referrers.js", import.meta
 export interface Program extends AsyncDisposable {
   readonly url: string;
   readonly pid: number;
+  /** What it has written to stderr. */
+  log(): string;
   /** Ends it with a signal and waits; gives its exit code, null if the signal killed it. */
   end(signal: NodeJS.Signals): Promise<number | null>;
 }
@@ -17,7 +19,7 @@ export interface Program extends AsyncDisposable {
 export async function startProgram(root: string, args: readonly string[] = []): Promise<Program> {
   const all = [PROGRAM, "--root", root, "--listen", "127.0.0.1:0", "--log-level", "warn", ...args];
   const child = spawn(process.execPath, all, { stdio: ["ignore", "pipe", "pipe"] });
-  const exited = once(child, "exit");
+  const exited = once(child, "close");
   let stderr = "";
   child.stderr.on("data", (text: Buffer) => {
     stderr += text.toString();
@@ -34,6 +36,7 @@ export async function startProgram(root: string, args: readonly string[] = []): 
   return {
     url,
     pid: child.pid ?? 0,
+    log: () => stderr,
     end,
     [Symbol.asyncDispose]: async () => {
       await end("SIGKILL");

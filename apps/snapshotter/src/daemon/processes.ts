@@ -1,14 +1,9 @@
-import { fileURLToPath } from "node:url";
 import type { ServerCommand } from "@soci-ts/snapshotter";
 import type { Config } from "../config.ts";
+import { PROGRAM } from "../program-file.ts";
 
 /** The daemon's own processes, by the names that the program knows them by. */
 export type Role = "keeper" | "serve-layers" | "serve-mount" | "image-worker" | "mount-helper";
-
-/** Where this program is installed. */
-export const PROGRAM: string = fileURLToPath(
-  new URL("../../bin/soci-snapshotter.js", import.meta.url),
-);
 
 /** What systemd says to the process that it started, and to no other: its sockets, where to report, how often to. */
 const OWN_VARIABLES = {

@@ -2,13 +2,14 @@ import { AppError } from "@soci-ts/core";
 import { nodePaths } from "@soci-ts/snapshotter/paths";
 import { refuseNewerRoot } from "@soci-ts/snapshotter/root-format";
 import { createLogger } from "../logger.ts";
+import { PROGRAM } from "../program-file.ts";
 import type { Session } from "../session.ts";
 import { holdRoot } from "./hold-root.ts";
 import { requireHostMounts } from "./host-mounts.ts";
 import { controlGroup, keeperUnit } from "./keeper-unit.ts";
 import { notifySystemd } from "./notify-systemd.ts";
 import { adjustOomScore } from "./oom-score.ts";
-import { PROGRAM, processCommand } from "./processes.ts";
+import { processCommand } from "./processes.ts";
 import { usesUserXattrs } from "./user-xattrs.ts";
 
 /** The process that holds `/dev/fuse`; ends when the file system has been unmounted, or another keeper has taken over. */

@@ -1,14 +1,15 @@
 import { type ByteString, sha256 } from "@soci-ts/core";
 import type { TarEntry } from "@soci-ts/tar";
+import { joined, type LazyBytes } from "../ztoc/flat-writer.ts";
 import { encodeTarZinfo } from "../ztoc/tar-zinfo.ts";
-import { writeZtoc, type ZtocBlob, type ZtocContent } from "../ztoc/write.ts";
+import { writeZtoc, type ZtocContent } from "../ztoc/write.ts";
 
 /** Text of char codes 0–255 as a byte string. */
 export const b = (text: string): ByteString => text as ByteString;
 
 /** Bytes as the checkpoints of a ztoc. */
-export function blobOf(bytes: Uint8Array): ZtocBlob {
-  return { sizeBytes: bytes.length, write: (target) => target.set(bytes) };
+export function blobOf(bytes: Uint8Array): LazyBytes {
+  return { sizeBytes: bytes.length, pieces: () => [bytes] };
 }
 
 /** A regular file of 100 bytes whose header is at 0. */
@@ -79,5 +80,5 @@ export const SMALL_CONTENT: ZtocContent = {
 
 /** The ztoc of {@link SMALL_CONTENT} with some parts replaced. */
 export function smallZtoc(changes: Partial<ZtocContent> = {}): Uint8Array {
-  return writeZtoc({ ...SMALL_CONTENT, ...changes });
+  return joined(writeZtoc({ ...SMALL_CONTENT, ...changes }));
 }

@@ -14,9 +14,10 @@ import {
 import { blobOf } from "../testing/small-ztoc.ts";
 import type { LayerIndex } from "../types.ts";
 import { encodeZtoc } from "../ztoc/encode.ts";
+import { joined } from "../ztoc/flat-writer.ts";
 import { ALGORITHM_GZIP } from "../ztoc/slots.ts";
 import { writeZtoc } from "../ztoc/write.ts";
-import { writeZinfo, zinfoSizeBytes } from "../ztoc/zinfo.ts";
+import { zinfoBytes } from "../ztoc/zinfo.ts";
 import type { IndexDifference } from "./difference.ts";
 import { type VerifyZtocOptions, verifyZtoc } from "./verify-ztoc.ts";
 
@@ -51,7 +52,7 @@ function verify(
 /** A ztoc that the encoder would refuse, or that lies. */
 function forge(index: LayerIndex, checkpoints?: Uint8Array): Uint8Array {
   const blob = checkpoints ?? zinfo(index);
-  return writeZtoc({
+  const ztoc = writeZtoc({
     buildTool: "forger",
     compressedSizeBytes: index.compressedSizeBytes,
     uncompressedSizeBytes: index.uncompressedSizeBytes,
@@ -61,12 +62,11 @@ function forge(index: LayerIndex, checkpoints?: Uint8Array): Uint8Array {
     spanDigests: index.spans.map(({ digest }) => digest),
     checkpoints: blobOf(blob),
   });
+  return joined(ztoc);
 }
 
 function zinfo(index: LayerIndex): Uint8Array {
-  const bytes = new Uint8Array(zinfoSizeBytes(index.checkpoints.length));
-  writeZinfo(bytes, index);
-  return bytes;
+  return joined(zinfoBytes(index));
 }
 
 function changed<T>(items: readonly T[], at: number, change: Partial<T>): T[] {

@@ -6,9 +6,10 @@ import type { TarEntry } from "@soci-ts/tar";
 import type { LayerIndexLimits } from "../limits.ts";
 import { b, blobOf, PLAIN_ENTRY, SMALL_CONTENT, smallZtoc } from "../testing/small-ztoc.ts";
 import { decodeZtoc } from "./decode.ts";
+import type { LazyBytes } from "./flat-writer.ts";
 import { encodeTarZinfo } from "./tar-zinfo.ts";
-import type { ZtocBlob, ZtocContent } from "./write.ts";
-import { writeZinfo, zinfoSizeBytes } from "./zinfo.ts";
+import type { ZtocContent } from "./write.ts";
+import { zinfoBytes } from "./zinfo.ts";
 
 const DIGEST = sha256(new Uint8Array(0));
 
@@ -16,11 +17,8 @@ function checkpoint(compressedOffset: number, uncompressedOffset: number, bits =
   return { compressedOffset, uncompressedOffset, bits, window: new Uint8Array(WINDOW_BYTES) };
 }
 
-function zinfo(...checkpoints: Checkpoint[]): ZtocBlob {
-  return {
-    sizeBytes: zinfoSizeBytes(checkpoints.length),
-    write: (target) => writeZinfo(target, { spanSizeBytes: 1000, checkpoints }),
-  };
+function zinfo(...checkpoints: Checkpoint[]): LazyBytes {
+  return zinfoBytes({ spanSizeBytes: 1000, checkpoints });
 }
 
 function gzipContent(...checkpoints: Checkpoint[]): Partial<ZtocContent> {
@@ -63,7 +61,7 @@ describe("decodeZtoc()", () => {
         yield [b("mtime"), b("2")];
       }
     }
-    const entries = [{ ...PLAIN_ENTRY, paxRecords: new Twice() }];
+    const entries = [{ ...PLAIN_ENTRY, paxRecords: new Twice([[b("mtime"), b("1")]]) }];
     assert.throws(
       () => decodeZtoc(smallZtoc({ entries })),
       (error) => error instanceof FormatError && /"mtime" is there twice/.test(error.message),

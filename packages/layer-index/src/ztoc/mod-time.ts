@@ -14,9 +14,16 @@ export function isModTime(seconds: number): boolean {
   return seconds >= FIRST_SECOND && seconds <= LAST_SECOND;
 }
 
+/** The date and time of a second, which many files have in common. */
+let lastText = { seconds: 0, text: "1970-01-01T00:00:00" };
+
 /** The time as Go writes it: RFC 3339 in UTC, with as much of a fraction as is not zero; see {@link isModTime}. */
 export function formatModTime({ seconds, nanoseconds }: ModTime): string {
-  const text = new Date(seconds * 1000).toISOString().slice(0, "YYYY-MM-DDTHH:MM:SS".length);
+  if (lastText.seconds !== seconds) {
+    const iso = new Date(seconds * 1000).toISOString();
+    lastText = { seconds, text: iso.slice(0, "YYYY-MM-DDTHH:MM:SS".length) };
+  }
+  const { text } = lastText;
   if (nanoseconds === 0) return `${text}Z`;
   const fraction = String(nanoseconds).padStart(NANOSECOND_DIGITS, "0").replace(/0+$/, "");
   return `${text}.${fraction}Z`;

@@ -1,6 +1,6 @@
 import { FormatError } from "@soci-ts/core";
-import { Builder } from "flatbuffers";
 import { FlatBuffer } from "./flat-table.ts";
+import { FlatWriter, joined } from "./flat-writer.ts";
 import { TAR_ZINFO, TAR_ZINFO_VERSION } from "./slots.ts";
 
 const FORMAT = "tar zinfo";
@@ -13,13 +13,13 @@ export interface TarZinfo {
 
 /** Encodes the grid's measures. */
 export function encodeTarZinfo({ spanSizeBytes, sizeBytes }: TarZinfo): Uint8Array {
-  const builder = new Builder(64);
-  builder.startObject(TAR_ZINFO.fieldCount);
-  builder.addFieldInt32(TAR_ZINFO.version, TAR_ZINFO_VERSION, 0);
-  builder.addFieldInt64(TAR_ZINFO.spanSize, BigInt(spanSizeBytes), 0n);
-  builder.addFieldInt64(TAR_ZINFO.size, BigInt(sizeBytes), 0n);
-  builder.finish(builder.endObject());
-  return builder.asUint8Array();
+  const writer = new FlatWriter();
+  writer.startTable(TAR_ZINFO.fieldCount);
+  writer.int32(TAR_ZINFO.version, TAR_ZINFO_VERSION);
+  writer.int64(TAR_ZINFO.spanSize, spanSizeBytes);
+  writer.int64(TAR_ZINFO.size, sizeBytes);
+  writer.finish(writer.endTable());
+  return joined(writer);
 }
 
 /** @throws FormatError if it is malformed or of another version. */

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { FormatError } from "@soci-ts/core";
 import { type Checkpoint, WINDOW_BYTES } from "@soci-ts/gzip";
+import { joined } from "./flat-writer.ts";
 import { decodeTarZinfo, encodeTarZinfo } from "./tar-zinfo.ts";
-import { decodeZinfo, writeZinfo, type Zinfo, zinfoSizeBytes } from "./zinfo.ts";
+import { decodeZinfo, type Zinfo, zinfoBytes, zinfoSizeBytes } from "./zinfo.ts";
 
 const RECORD_BYTES = 32_785;
 
@@ -22,12 +23,10 @@ const ZINFO: Zinfo = {
 };
 
 function encoded(zinfo: Zinfo): Uint8Array {
-  const blob = new Uint8Array(zinfoSizeBytes(zinfo.checkpoints.length));
-  writeZinfo(blob, zinfo);
-  return blob;
+  return joined(zinfoBytes(zinfo));
 }
 
-describe("writeZinfo() and decodeZinfo()", () => {
+describe("zinfoBytes() and decodeZinfo()", () => {
   it("give 12 bytes and 32785 for each checkpoint", () => {
     assert.equal(zinfoSizeBytes(3), 12 + 3 * RECORD_BYTES);
     assert.deepEqual(decodeZinfo(encoded(ZINFO), 3), ZINFO);

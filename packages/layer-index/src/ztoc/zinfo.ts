@@ -1,5 +1,7 @@
 import { FormatError } from "@soci-ts/core";
 import { type Checkpoint, WINDOW_BYTES } from "@soci-ts/gzip";
+import type { CheckpointSequence } from "../packed-checkpoints.ts";
+import type { LazyBytes } from "./flat-writer.ts";
 
 const ZINFO = "zinfo";
 
@@ -16,6 +18,12 @@ const RECORD_BYTES = 8 + 8 + 1 + WINDOW_BYTES;
 /** Where the first checkpoint of old blobs lies, which leave it out: behind a gzip header without options. */
 const IMPLIED_COMPRESSED_OFFSET = 10;
 
+/** What a blob is made of. */
+export interface EncodableZinfo {
+  readonly spanSizeBytes: number;
+  readonly checkpoints: CheckpointSequence;
+}
+
 /** What the blob says. */
 export interface Zinfo {
   readonly spanSizeBytes: number;
@@ -27,19 +35,26 @@ export function zinfoSizeBytes(count: number): number {
   return HEADER_BYTES + count * RECORD_BYTES;
 }
 
-/** Writes the blob to the start of `target`, which has {@link zinfoSizeBytes} bytes. */
-export function writeZinfo(target: Uint8Array, zinfo: Zinfo): void {
-  const view = new DataView(target.buffer, target.byteOffset, target.length);
-  view.setInt32(0, zinfo.checkpoints.length, true);
-  view.setBigInt64(4, BigInt(zinfo.spanSizeBytes), true);
-  let at = HEADER_BYTES;
-  for (const checkpoint of zinfo.checkpoints) {
-    view.setBigInt64(at, BigInt(checkpoint.compressedOffset), true);
-    view.setBigInt64(at + 8, BigInt(checkpoint.uncompressedOffset), true);
-    view.setUint8(at + 16, checkpoint.bits);
-    target.set(checkpoint.window, at + 17);
-    at += RECORD_BYTES;
-  }
+/** The blob, in a piece for each checkpoint. */
+export function zinfoBytes({ spanSizeBytes, checkpoints }: EncodableZinfo): LazyBytes {
+  return {
+    sizeBytes: zinfoSizeBytes(checkpoints.length),
+    *pieces() {
+      const header = new DataView(new ArrayBuffer(HEADER_BYTES));
+      header.setInt32(0, checkpoints.length, true);
+      header.setBigInt64(4, BigInt(spanSizeBytes), true);
+      yield new Uint8Array(header.buffer);
+      const record = new DataView(new ArrayBuffer(RECORD_BYTES));
+      const bytes = new Uint8Array(record.buffer);
+      for (const { compressedOffset, uncompressedOffset, bits, window } of checkpoints) {
+        record.setBigInt64(0, BigInt(compressedOffset), true);
+        record.setBigInt64(8, BigInt(uncompressedOffset), true);
+        record.setUint8(16, bits);
+        bytes.set(window, 17);
+        yield bytes;
+      }
+    },
+  };
 }
 
 /**

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { DisposeStack, type Logger, silentLogger } from "@soci-ts/core";
+import type { RegistryRequest, RegistryResponse } from "../http.ts";
 import { AuditLog } from "./audit-log.ts";
 import type { RegistryFacts } from "./facts.ts";
 import { Guard, type GuardParts, type RegistryHandler } from "./guard.ts";
@@ -7,6 +8,7 @@ import { parseHtpasswd } from "./htpasswd.ts";
 import type { Issuer } from "./identity.ts";
 import { parseIssuerKeys } from "./issuer-keys.ts";
 import { TrustedProxies } from "./origin.ts";
+import { refuseOutsider } from "./outsiders.ts";
 import { PasswordThread } from "./password-thread.ts";
 import { Passwords } from "./passwords.ts";
 import { type Quota, Quotas } from "./quotas.ts";
@@ -72,9 +74,19 @@ export class Access implements AsyncDisposable {
     this.#resources = resources;
   }
 
+  /** True if everybody may do everything. */
+  get isOpen(): boolean {
+    return this.#parts.access === undefined;
+  }
+
   /** The handler with access control before it. */
   guard(handler: RegistryHandler, facts: RegistryFacts): RegistryHandler {
     return new Guard(this.#parts, handler, facts);
+  }
+
+  /** The answer to a request for something beside `/v2/` and `/token` from who may not have it: see {@link refuseOutsider}. */
+  refuseOutsider(request: RegistryRequest): Promise<RegistryResponse | undefined> {
+    return refuseOutsider(request, this.#parts);
   }
 
   /** Reads passwords and keys again, and opens the audit log anew. */

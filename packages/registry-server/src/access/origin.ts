@@ -78,6 +78,11 @@ export function clientKey({ address }: Origin): string {
     .join(":")}::/64`;
 }
 
+/** True if a request comes from this machine. */
+export function isLoopback({ address }: Origin): boolean {
+  return address === "::1" || /^127(?:\.\d{1,3}){3}$/.test(address);
+}
+
 /** IPv4 addresses come as `::ffff:192.0.2.1` where one socket listens for both. */
 function plainAddress(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.)/i, "");

@@ -41,6 +41,13 @@ describe("OwnTokens", () => {
     );
   });
 
+  it("lasts whole seconds", async () => {
+    await using own = await withKeys();
+    const { lifetimeMs, token } = new OwnTokens(own.keys, "svc", 90_500).issue("anna", GRANTS);
+    assert.equal(lifetimeMs, 90_000);
+    assert.ok(Number.isInteger(decodeToken(token)!.payload["exp"]));
+  });
+
   it("refuses a token with any one character changed or cut off", async () => {
     await using own = await withKeys();
     const tokens = new OwnTokens(own.keys, "svc", LIFETIME_MS);

@@ -20,7 +20,8 @@ export class OwnTokens {
   constructor(keys: TokenKeys, service: string, lifetimeMs: number) {
     this.#keys = keys;
     this.#service = service;
-    this.#lifetimeMs = lifetimeMs;
+    // Clients read whole seconds.
+    this.#lifetimeMs = Math.floor(lifetimeMs / 1000) * 1000;
   }
 
   /** A token for a user (nobody in particular without one) that allows no more than `grants`. */

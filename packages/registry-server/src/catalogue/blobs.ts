@@ -1,5 +1,6 @@
 import type { Digest } from "@soci-ts/core";
 import type { Database, Statement } from "@soci-ts/sqlite";
+import { RENEWAL_INTERVAL_MS } from "../limits.ts";
 import type { RepositoryTable } from "./repositories.ts";
 
 /** Which blobs exist, and in which repositories. Every method is one step: nobody sees half of it. */
@@ -10,6 +11,8 @@ export class BlobTable {
   readonly #linked: Statement<{ size: number }>;
   readonly #insert: Statement<unknown>;
   readonly #link: Statement<unknown>;
+  readonly #renew: Statement<unknown>;
+  readonly #isUnreferenced: Statement<unknown>;
   readonly #unlink: Statement<unknown>;
   readonly #deleteUnlinked: Statement<unknown>;
 
@@ -25,7 +28,15 @@ export class BlobTable {
       "INSERT INTO blob (digest, size, created_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
     );
     this.#link = database.prepare(
-      "INSERT INTO repository_blob (repository, digest, linked_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+      `INSERT INTO repository_blob (repository, digest, linked_ms) VALUES (?, ?, ?)
+       ON CONFLICT DO UPDATE SET linked_ms = excluded.linked_ms`,
+    );
+    this.#renew = database.prepare(
+      "UPDATE repository_blob SET linked_ms = ? WHERE repository = ? AND digest = ?",
+    );
+    this.#isUnreferenced = database.prepare(
+      `SELECT 1 FROM repository_blob AS link WHERE repository = ? AND digest = ? AND linked_ms < ?
+       AND NOT EXISTS (SELECT 1 FROM reference WHERE reference.repository = link.repository AND reference.digest = link.digest)`,
     );
     this.#unlink = database.prepare(
       "DELETE FROM repository_blob WHERE repository = (SELECT id FROM repository WHERE name = ?) AND digest = ?",
@@ -44,6 +55,17 @@ export class BlobTable {
   /** True if any repository has the blob. */
   exists(digest: Digest): boolean {
     return this.#exists.get(digest) !== undefined;
+  }
+
+  /**
+   * A client was told that the blob is there and may push a manifest that needs it: if nothing refers to it yet, its grace time begins anew. Costs a
+   * commit at most once in {@link RENEWAL_INTERVAL_MS} for each blob, and none for a blob that a manifest refers to.
+   */
+  renew(repository: string, digest: Digest, now: number = Date.now()): void {
+    const id = this.#repositories.find(repository);
+    if (id === undefined) return;
+    if (this.#isUnreferenced.get(id, digest, now - RENEWAL_INTERVAL_MS) === undefined) return;
+    this.#renew.run(now, id, digest);
   }
 
   /** Records a blob whose file is in place, and gives it to the repository. Idempotent. */

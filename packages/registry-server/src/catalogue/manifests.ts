@@ -2,6 +2,7 @@ import type { Digest } from "@soci-ts/core";
 import type { Database, Statement } from "@soci-ts/sqlite";
 import type { ManifestFacts } from "../manifest-facts.ts";
 import type { BlobTable } from "./blobs.ts";
+import { ManifestRemoval } from "./removal.ts";
 import type { RepositoryTable } from "./repositories.ts";
 
 /** A stored manifest, byte for byte as it was pushed. */
@@ -17,6 +18,8 @@ export interface NewManifest {
   readonly bytes: Uint8Array;
   readonly facts: ManifestFacts;
   readonly tags: readonly string[];
+  /** It is stored also if something that it refers to is missing. */
+  readonly allowsMissing: boolean;
 }
 
 interface ManifestRow {
@@ -38,12 +41,13 @@ export class ManifestTable {
   readonly #byTag: Statement<ManifestRow>;
   readonly #has: Statement<unknown>;
   readonly #insertContent: Statement<unknown>;
-  readonly #upsert: Statement<unknown>;
+  readonly #upsert: Statement<{ id: number }>;
+  readonly #refer: Statement<unknown>;
+  readonly #forgetRemovedSubject: Statement<unknown>;
+  readonly #release: Statement<unknown>;
   readonly #setTag: Statement<unknown>;
   readonly #deleteTag: Statement<unknown>;
-  readonly #deleteTagsOf: Statement<unknown>;
-  readonly #delete: Statement<unknown>;
-  readonly #deleteUnusedContent: Statement<unknown>;
+  readonly #removal: ManifestRemoval;
 
   constructor(database: Database, repositories: RepositoryTable, blobs: BlobTable) {
     this.#database = database;
@@ -62,25 +66,24 @@ export class ManifestTable {
     this.#upsert = database.prepare(
       `INSERT INTO manifest (repository, digest, media_type, size, subject, artifact_type, annotations, created_ms)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-       ON CONFLICT (repository, digest) DO UPDATE SET media_type = excluded.media_type`,
+       ON CONFLICT (repository, digest) DO UPDATE SET media_type = excluded.media_type, released_ms = excluded.created_ms
+       RETURNING id`,
+    );
+    this.#refer = database.prepare(
+      "INSERT INTO reference (repository, digest, manifest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+    );
+    this.#forgetRemovedSubject = database.prepare(
+      "DELETE FROM removed_subject WHERE repository = ? AND digest = ?",
+    );
+    this.#release = database.prepare(
+      "UPDATE manifest SET released_ms = ? WHERE repository = ? AND digest = (SELECT digest FROM tag WHERE repository = ? AND name = ?)",
     );
     this.#setTag = database.prepare(
       `INSERT INTO tag (repository, name, digest, updated_ms) VALUES (?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET digest = excluded.digest, updated_ms = excluded.updated_ms`,
     );
-    this.#deleteTag = database.prepare(
-      `DELETE FROM tag WHERE repository = ${REPOSITORY} AND name = ?`,
-    );
-    this.#deleteTagsOf = database.prepare(
-      `DELETE FROM tag WHERE repository = ${REPOSITORY} AND digest = ?`,
-    );
-    this.#delete = database.prepare(
-      `DELETE FROM manifest WHERE repository = ${REPOSITORY} AND digest = ?`,
-    );
-    this.#deleteUnusedContent = database.prepare(
-      `DELETE FROM content WHERE digest = ?
-       AND NOT EXISTS (SELECT 1 FROM manifest WHERE manifest.digest = content.digest)`,
-    );
+    this.#deleteTag = database.prepare("DELETE FROM tag WHERE repository = ? AND name = ?");
+    this.#removal = new ManifestRemoval(database);
   }
 
   /** The manifest with this digest. */
@@ -93,19 +96,25 @@ export class ManifestTable {
     return stored(this.#byTag.get(repository, tag));
   }
 
+  /** True if the repository has the manifest. */
+  has(repository: string, digest: Digest): boolean {
+    const id = this.#repositories.find(repository);
+    return id !== undefined && this.#has.get(id, digest) !== undefined;
+  }
+
   /**
-   * Stores a manifest and points tags at it, unless something it refers to is missing in the repository.
-   * @returns what is missing; if anything is, nothing was written.
+   * Stores a manifest and points tags at it, unless something it refers to is missing in the repository and may not be.
+   * @returns what is missing; if anything is that may not be, nothing was written.
    */
   put(repository: string, manifest: NewManifest): readonly Digest[] {
     const { digest, bytes, facts, tags } = manifest;
     return this.#database.transaction(() => {
       const missing = this.#missing(repository, facts);
-      if (missing.length > 0) return missing;
+      if (missing.length > 0 && !manifest.allowsMissing) return missing;
       const id = this.#repositories.ensure(repository);
       const now = Date.now();
       this.#insertContent.run(digest, bytes);
-      this.#upsert.run(
+      const row = this.#upsert.get(
         id,
         digest,
         facts.mediaType,
@@ -115,23 +124,33 @@ export class ManifestTable {
         facts.annotations === undefined ? null : JSON.stringify(facts.annotations),
         now,
       );
-      for (const tag of tags) this.#setTag.run(id, tag, digest, now);
-      return [];
+      if (row === undefined) throw new Error("INSERT … RETURNING gave no row");
+      for (const needed of [...facts.blobs, ...facts.manifests])
+        this.#refer.run(id, needed, row.id);
+      this.#forgetRemovedSubject.run(id, digest);
+      for (const tag of tags) {
+        this.#release.run(now, id, id, tag);
+        this.#setTag.run(id, tag, digest, now);
+      }
+      return missing;
     });
   }
 
   /** Removes a tag; false if there is none. */
   removeTag(repository: string, tag: string): boolean {
-    return this.#deleteTag.run(repository, tag).changes > 0;
+    return this.#database.transaction(() => {
+      const id = this.#repositories.find(repository);
+      if (id === undefined) return false;
+      this.#release.run(Date.now(), id, id, tag);
+      return this.#deleteTag.run(id, tag).changes > 0;
+    });
   }
 
   /** Removes a manifest and the tags that point at it; false if there is none. */
   remove(repository: string, digest: Digest): boolean {
     return this.#database.transaction(() => {
-      this.#deleteTagsOf.run(repository, digest);
-      if (this.#delete.run(repository, digest).changes === 0) return false;
-      this.#deleteUnusedContent.run(digest);
-      return true;
+      const id = this.#repositories.find(repository);
+      return id !== undefined && this.#removal.run(id, digest, Date.now());
     });
   }
 

@@ -79,19 +79,22 @@ export async function* broken(bytes: Uint8Array): AsyncIterable<Uint8Array> {
 }
 
 /** A fresh folder that goes away with the test. */
-export async function freshFolder(): Promise<AsyncDisposable & { readonly path: string }> {
-  const path = await mkdtemp(join(tmpdir(), "soci-registry-server-"));
+export async function freshFolder(
+  above: string = tmpdir(),
+): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(above, "soci-registry-server-"));
   return {
     path,
     [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
   };
 }
 
-/** The paths of all files below a folder, except the databases. */
+/** The paths of all files below a folder, except the databases and the reserve. */
 export async function filesIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   return entries
-    .filter((entry) => entry.isFile() && !entry.name.includes(".sqlite"))
+    .filter(({ name }) => !name.includes(".sqlite") && name !== "reserve")
+    .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
     .sort();
 }

@@ -198,7 +198,8 @@ export class Cache implements AsyncDisposable {
     this.#database.transaction(() => {
       for (const statement of this.#deletes) statement.run(digest);
     });
-    this.#files.remove(digest);
+    // Its name is gone at once; what is left of its bytes goes at the next start.
+    this.#files.remove(digest).catch(() => {});
   }
 
   /** Idempotent. */

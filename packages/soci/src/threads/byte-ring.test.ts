@@ -34,6 +34,27 @@ describe("ByteRing", () => {
     assert.equal(ring.offer(bytes), 10);
   });
 
+  it("is filled in place where the writer asks for its room, up to its end and then from its start", () => {
+    const ring = ByteRing.create(10);
+    const bytes = Uint8Array.from(seededBytes(14, 4));
+    assert.equal(ring.room().length, 10);
+    ring.room().set(bytes.subarray(0, 8));
+    ring.commit(8);
+    assert.deepEqual(ring.view(6), bytes.subarray(0, 6));
+    ring.release(6);
+    assert.equal(ring.room().length, 2);
+    ring.room().set(bytes.subarray(8, 10));
+    ring.commit(2);
+    ring.room().set(bytes.subarray(10, 14));
+    ring.commit(4);
+    assert.deepEqual(ring.view(4), bytes.subarray(6, 10));
+    ring.release(4);
+    assert.deepEqual(ring.view(9), bytes.subarray(10, 14));
+    assert.equal(ring.room().length, 6);
+    ring.commit(6);
+    assert.equal(ring.room().length, 0);
+  });
+
   it("ends after the last byte, and is empty again when reset", () => {
     const ring = ByteRing.create(10);
     ring.offer(Uint8Array.of(1, 2));

@@ -48,6 +48,19 @@ export class ByteRing {
     return count;
   }
 
+  /** Writer: where the next bytes belong, as many as there is room for in one piece; none if it is full. */
+  room(): Uint8Array {
+    const at = this.#load(WRITTEN) % this.capacityBytes;
+    const free = this.capacityBytes - this.#filled();
+    return this.#bytes.subarray(at, Math.min(at + free, this.capacityBytes));
+  }
+
+  /** Writer: the first `count` bytes of the {@link ByteRing.room} are filled. */
+  commit(count: number): void {
+    this.#advance(WRITTEN, count);
+    this.#wake();
+  }
+
   /** Writer: nothing more will come. */
   end(): void {
     Atomics.store(this.#words, ENDED, 1);

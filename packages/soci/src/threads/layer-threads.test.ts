@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
-import { AppError, digestOf, sha256 } from "@soci-ts/core";
+import { AppError, concatBytes, digestOf, sha256 } from "@soci-ts/core";
 import { buildTar, seededBytes } from "@soci-ts/testkit";
 import { failure, fileItems } from "../testing/fixtures.ts";
 import { LayerThreads } from "./layer-threads.ts";
 import { scanHere } from "./scan-here.ts";
-import type { ScanTask } from "./scan-layer.ts";
+import type { BlobStream, MadeZtoc, ScanTask, ZtocUse } from "./scan-layer.ts";
 
 const TAR = await buildTar(fileItems("etc/data", 6_000_000));
 const GZIP = gzipSync(TAR, { level: 1 });
@@ -38,10 +38,19 @@ async function* piecesOf(blob: Uint8Array): AsyncGenerator<Uint8Array> {
   }
 }
 
+/** A ztoc in one piece. */
+async function use({ digest, sizeBytes, pieces }: MadeZtoc) {
+  const ztoc: Uint8Array[] = [];
+  for await (const piece of pieces) ztoc.push(piece);
+  const bytes = concatBytes(ztoc);
+  assert.equal(bytes.length, sizeBytes);
+  return { digest, ztoc: bytes };
+}
+
 describe("LayerThreads", () => {
   const threads = new LayerThreads(2);
   const scan = ({ task, blob }: Sample) =>
-    threads.run(() => threads.scan(task, piecesOf(blob), {}), {});
+    threads.run(() => threads.scan(task, () => piecesOf(blob), { use }), {});
   after(() => threads[Symbol.asyncDispose]());
 
   it("gives the ztocs that the calling thread would make, several layers at a time", async () => {
@@ -61,9 +70,28 @@ describe("LayerThreads", () => {
     ];
     const scanned = await Promise.all(samples.map(scan));
     for (const [at, { task, blob }] of samples.entries()) {
-      const want = await scanHere(task, piecesOf(blob), {});
+      const want = await scanHere(task, () => piecesOf(blob), { use });
       assert.deepEqual(scanned[at], want);
     }
+  });
+
+  it("has a stream fill the threads' memory where that asks for room", async () => {
+    const { task, blob } = sample(TAR, GZIP);
+    let asked = 0;
+    const filling: BlobStream = async function* (room) {
+      for (let at = 0; at < blob.length; ) {
+        const memory = await room?.();
+        assert.ok(memory?.buffer instanceof SharedArrayBuffer);
+        const piece = blob.subarray(at, at + Math.min(memory.length, PIECE));
+        memory.set(piece);
+        asked += 1;
+        at += piece.length;
+        yield memory.subarray(0, piece.length);
+      }
+    };
+    const made = await threads.scan(task, filling, { use });
+    assert.deepEqual(made, await scanHere(task, () => piecesOf(blob), { use }));
+    assert.ok(asked >= blob.length / PIECE);
   });
 
   it("tells why a layer has no ztoc, and goes on with the next", async () => {
@@ -81,6 +109,22 @@ describe("LayerThreads", () => {
     }
   });
 
+  it("serves on when a ztoc was not read, or not to its end, and says why it could not be used", async () => {
+    const { task, blob } = sample(TAR, GZIP);
+    const other = async (unread: ZtocUse<string>): Promise<string> =>
+      await threads.scan(task, () => piecesOf(blob), { use: unread });
+    const want = await scanHere(task, () => piecesOf(blob), { use });
+    assert.equal(await other(async () => "not at all"), "not at all");
+    const first = async ({ pieces }: MadeZtoc): Promise<string> => {
+      for await (const piece of pieces) return `${piece.length}`;
+      return "none";
+    };
+    assert.equal(await other(first), String(Math.min(want.ztoc.length, 1_048_576)));
+    const full = other(() => Promise.reject(new AppError("resource_exhausted", "disk full")));
+    await assert.rejects(full, failure("resource_exhausted", /disk full/));
+    assert.deepEqual(await scan({ task, blob }), want);
+  });
+
   it("says when reading the stream is what failed", async () => {
     const { task, blob } = sample(TAR, GZIP);
     async function* failing(): AsyncGenerator<Uint8Array> {
@@ -91,7 +135,7 @@ describe("LayerThreads", () => {
     const onInputFailure = (): void => {
       failures += 1;
     };
-    const scanning = threads.scan(task, failing(), { onInputFailure });
+    const scanning = threads.scan(task, failing, { use, onInputFailure });
     await assert.rejects(scanning, failure("unavailable", /gone/));
     assert.equal(failures, 1);
   });
@@ -113,7 +157,7 @@ describe("LayerThreads", () => {
       done = bytes;
       ahead = Math.max(ahead, taken - bytes);
     };
-    await threads.scan(task, fast(), { onBytes });
+    await threads.scan(task, fast, { use, onBytes });
     assert.ok(done > blob.length / 2, `told of ${done}`);
     // The ring's two mebibytes, and what was worked through while its news was on the way.
     assert.ok(ahead < blob.length / 2, `${ahead} bytes taken ahead`);
@@ -127,7 +171,7 @@ describe("LayerThreads", () => {
       abort.abort(new AppError("cancelled", "enough"));
       await new Promise(() => {});
     }
-    const scanning = threads.scan(task, endless(), { signal: abort.signal });
+    const scanning = threads.scan(task, endless, { use, signal: abort.signal });
     await assert.rejects(scanning, failure("cancelled", /enough/));
   });
 
@@ -145,7 +189,7 @@ describe("LayerThreads", () => {
         await new Promise(() => {});
       }
     }
-    const scanning = own.scan(task, endless(), {});
+    const scanning = own.scan(task, endless, { use });
     await started;
     await own[Symbol.asyncDispose]();
     await assert.rejects(scanning, failure("internal", /ended/));

@@ -1,19 +1,30 @@
 import { Worker } from "node:worker_threads";
-import { AppError, type IoOptions, Semaphore } from "@soci-ts/core";
+import {
+  AppError,
+  abortable,
+  type Deferred,
+  deferred,
+  type IoOptions,
+  Semaphore,
+} from "@soci-ts/core";
 import { ByteRing } from "./byte-ring.ts";
 import { collectGarbage } from "./collect-garbage.ts";
-import type { IndexThreadData, IndexThreadMessage } from "./index-thread.ts";
-import type { ScannedLayer, ScanTask } from "./scan-layer.ts";
+import type { IndexThreadData, IndexThreadMessage, IndexThreadOrder } from "./index-thread.ts";
+import type { BlobStream, ScanTask, ZtocUse } from "./scan-layer.ts";
 
 /** Between the main thread and the one that inflates: what a registry sends while that is busy with one piece. */
 const BLOB_RING_BYTES = 2_097_152;
-/** Pieces of a stream that were copied are garbage, collected after so many bytes; ztocs are when they have been stored. */
+/** Pieces of a stream that were copied, and of ztocs that were stored, are garbage that is collected after so many bytes. */
 const COLLECT_BYTES = 2_097_152;
+/** What a stream reads that is not needed any more. */
+const NO_MATTER_WHAT = new Uint8Array(1);
 /** Their garbage is small and short-lived; with the default they would let tens of megabytes of it pile up. */
 const YOUNG_GENERATION_MIB = 2;
 
 /** What to do with the bytes of one layer. */
-export interface ThreadScanOptions extends IoOptions {
+export interface ThreadScanOptions<T> extends IoOptions {
+  /** Takes the ztoc. */
+  readonly use: ZtocUse<T>;
   /** Told how many bytes of the blob have been worked through. */
   readonly onBytes?: ((compressedBytes: number) => void) | undefined;
   /** Told that reading the stream, rather than what was read, failed. */
@@ -21,15 +32,13 @@ export interface ThreadScanOptions extends IoOptions {
 }
 
 /**
- * Threads that make ztocs: one for each layer that is worked on at a time. The calling thread only copies what comes in into their memory. Threads
+ * Threads that make ztocs: one for each layer that is worked on at a time. The calling thread only puts what comes in into their memory. Threads
  * start when they are needed and serve one layer after the other; closing ends them at once, whatever they do.
  */
 export class LayerThreads implements AsyncDisposable {
   readonly #permits: Semaphore;
   readonly #idle: LayerThread[] = [];
   readonly #all = new Set<LayerThread>();
-  /** Of ztocs that were made since garbage was collected. */
-  #ztocBytes = 0;
 
   /** @param jobs - most layers at a time. */
   constructor(jobs: number) {
@@ -47,28 +56,17 @@ export class LayerThreads implements AsyncDisposable {
   }
 
   /**
-   * Makes the ztoc of a layer, see `scanLayer`; call within {@link LayerThreads.run}. Errors of the threads come as AppErrors with their code.
-   * @throws what reading the stream throws; the signal's reason.
+   * Makes the ztoc of a layer, see `scanLayer`, and has it used; call within {@link LayerThreads.run}. Errors of the threads come as AppErrors
+   * with their code.
+   * @throws what reading the stream throws, or the use; the signal's reason.
    */
-  async scan(
-    task: ScanTask,
-    stream: AsyncIterable<Uint8Array>,
-    options: ThreadScanOptions,
-  ): Promise<ScannedLayer> {
+  async scan<T>(task: ScanTask, open: BlobStream, options: ThreadScanOptions<T>): Promise<T> {
     const thread = this.#idle.pop() ?? this.#newThread();
-    if (this.#ztocBytes >= COLLECT_BYTES) {
-      collectGarbage("all");
-      this.#ztocBytes = 0;
-    }
     try {
-      const layer = await thread.scan(task, stream, options);
-      this.#ztocBytes += layer.ztoc.length;
-      if (thread.isIdle) this.#idle.push(thread);
-      return layer;
-    } catch (error) {
+      return await thread.scan(task, open, options);
+    } finally {
       if (thread.isIdle) this.#idle.push(thread);
       else await this.#end(thread);
-      throw error;
     }
   }
 
@@ -88,21 +86,17 @@ export class LayerThreads implements AsyncDisposable {
   }
 }
 
-/** A layer that is being worked on. */
-interface Scan {
-  resolve(layer: ScannedLayer): void;
-  reject(error: unknown): void;
-  readonly onBytes: ThreadScanOptions["onBytes"];
-}
-
 class LayerThread {
   readonly #blob = ByteRing.create(BLOB_RING_BYTES);
   readonly #worker: Worker;
-  #current: Scan | undefined;
+  /** Gets what the thread says next, but for progress. */
+  #answer: Deferred<IndexThreadMessage> | undefined;
+  #onBytes: ((compressedBytes: number) => void) | undefined;
   /** Resolves the wait for room in the ring. */
   #moved: (() => void) | undefined;
-  /** True while it can take a layer: no half-read one is in the ring. */
+  /** True while it can take a layer: no half-read one is in the ring, and nobody reads into that. */
   isIdle = true;
+  #isFed = true;
 
   constructor() {
     const workerData: IndexThreadData = { blob: this.#blob.memory };
@@ -118,31 +112,24 @@ class LayerThread {
     this.#worker.unref();
   }
 
-  async scan(
-    task: ScanTask,
-    stream: AsyncIterable<Uint8Array>,
-    options: ThreadScanOptions,
-  ): Promise<ScannedLayer> {
-    const { signal, onBytes } = options;
+  async scan<T>(task: ScanTask, open: BlobStream, options: ThreadScanOptions<T>): Promise<T> {
+    const { signal, onBytes, use } = options;
     signal?.throwIfAborted();
     this.isIdle = false;
+    this.#onBytes = onBytes;
     this.#blob.reset();
     this.#worker.ref();
-    let onAbort: (() => void) | undefined;
-    const answer = new Promise<ScannedLayer>((resolve, reject) => {
-      this.#current = { resolve, reject, onBytes };
-      onAbort = () => reject(signal?.reason);
-      signal?.addEventListener("abort", onAbort, { once: true });
-      this.#worker.postMessage(task);
-    });
     try {
-      const [layer] = await Promise.all([answer, this.#feed(stream, options)]);
-      return layer;
+      const made = await this.#fed(this.#ask({ kind: "scan", task }, signal), open, options);
+      if (made.kind !== "scanned") throw new TypeError(`the thread said ${made.kind}`);
+      const { digest, sizeBytes } = made;
+      const used = await use({ digest, sizeBytes, pieces: this.#pieces(signal) });
+      this.#order({ kind: "done" });
+      this.isIdle = true;
+      return used;
     } finally {
-      if (onAbort !== undefined) signal?.removeEventListener("abort", onAbort);
       this.#worker.unref();
-      this.#current = undefined;
-      this.#moved?.();
+      this.#onBytes = undefined;
     }
   }
 
@@ -152,29 +139,83 @@ class LayerThread {
     await this.#worker.terminate();
   }
 
-  /** Copies the stream into the ring, waiting where that is full; stops when the layer is done with. */
-  async #feed(stream: AsyncIterable<Uint8Array>, options: ThreadScanOptions): Promise<void> {
-    const scan = this.#current;
-    const isOver = (): boolean => this.#current !== scan;
+  /** The answer, while the stream is copied into the ring. */
+  async #fed<A>(
+    answer: Promise<A>,
+    open: BlobStream,
+    options: Pick<ThreadScanOptions<unknown>, "onInputFailure">,
+  ): Promise<A> {
+    const scan = { isOver: false };
+    this.#isFed = false;
+    const ending = answer.finally(() => {
+      scan.isOver = true;
+      this.#moved?.();
+    });
+    const feeding = this.#feed(open, scan)
+      .catch((error: unknown) => {
+        if (!scan.isOver) options.onInputFailure?.();
+        throw error;
+      })
+      .finally(() => {
+        this.#isFed = true;
+      });
+    const [result] = await Promise.all([ending, feeding]);
+    return result;
+  }
+
+  /** Has files read into the ring and copies other streams there, waiting where it is full; stops when the layer is done with. */
+  async #feed(open: BlobStream, scan: { readonly isOver: boolean }): Promise<void> {
     let copiedBytes = 0;
-    try {
-      for await (const bytes of stream) {
-        for (let at = 0; at < bytes.length; ) {
-          if (isOver()) return;
-          const count = this.#blob.offer(bytes.subarray(at));
-          at += count;
-          if (count === 0) await this.#movement();
-        }
-        copiedBytes += bytes.length;
-        if (copiedBytes < COLLECT_BYTES) continue;
-        collectGarbage("young");
-        copiedBytes = 0;
+    for await (const bytes of open(() => this.#room(scan))) {
+      if (bytes.buffer === this.#blob.memory) {
+        if (scan.isOver) return;
+        this.#blob.commit(bytes.length);
+        continue;
       }
-    } catch (error) {
-      if (!isOver()) options.onInputFailure?.();
-      throw error;
+      for (let at = 0; at < bytes.length; ) {
+        if (scan.isOver) return;
+        const count = this.#blob.offer(bytes.subarray(at));
+        at += count;
+        if (count === 0) await this.#movement();
+      }
+      copiedBytes += bytes.length;
+      if (copiedBytes < COLLECT_BYTES) continue;
+      collectGarbage("young");
+      copiedBytes = 0;
     }
-    if (!isOver()) this.#blob.end();
+    if (!scan.isOver) this.#blob.end();
+  }
+
+  async #room(scan: { readonly isOver: boolean }): Promise<Uint8Array> {
+    for (;;) {
+      const room = scan.isOver ? NO_MATTER_WHAT : this.#blob.room();
+      if (room.length > 0) return room;
+      await this.#movement();
+    }
+  }
+
+  async *#pieces(signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+    let givenBytes = 0;
+    for (;;) {
+      const answer = await this.#ask({ kind: "next" }, signal);
+      if (answer.kind !== "piece" || answer.bytes === undefined) return;
+      yield answer.bytes;
+      givenBytes += answer.bytes.length;
+      if (givenBytes < COLLECT_BYTES) continue;
+      collectGarbage("all");
+      givenBytes = 0;
+    }
+  }
+
+  #ask(order: IndexThreadOrder, signal: AbortSignal | undefined): Promise<IndexThreadMessage> {
+    const answer = deferred<IndexThreadMessage>();
+    this.#answer = answer;
+    this.#order(order);
+    return abortable(answer.promise, signal);
+  }
+
+  #order(order: IndexThreadOrder): void {
+    this.#worker.postMessage(order);
   }
 
   #movement(): Promise<void> {
@@ -184,28 +225,22 @@ class LayerThread {
   }
 
   #hear(message: IndexThreadMessage): void {
-    const current = this.#current;
     if (message.kind === "progress") {
-      current?.onBytes?.(message.compressedBytes);
+      this.#onBytes?.(message.compressedBytes);
       this.#moved?.();
       return;
     }
-    this.isIdle = true;
-    this.#current = undefined;
-    this.#moved?.();
-    if (message.kind === "scanned") {
-      current?.resolve(message.layer);
+    if (message.kind !== "failed") {
+      this.#answer?.resolve(message);
       return;
     }
     const { code, message: text, details } = message;
-    current?.reject(new AppError(code, text, { details }));
+    this.isIdle = this.#isFed;
+    this.#answer?.reject(new AppError(code, text, { details }));
   }
 
   #lost(state: string): void {
-    const current = this.#current;
     this.isIdle = false;
-    this.#current = undefined;
-    this.#moved?.();
-    current?.reject(new AppError("internal", `Cannot index the layer: ${state}`));
+    this.#answer?.reject(new AppError("internal", `Cannot index the layer: ${state}`));
   }
 }

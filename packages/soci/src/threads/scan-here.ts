@@ -1,9 +1,21 @@
+import { STREAM_BYTES } from "../file-blob.ts";
 import type { LayerThreads } from "./layer-threads.ts";
-import { scanLayer } from "./scan-layer.ts";
+import { evenPieces, scanLayer } from "./scan-layer.ts";
 
 /** Makes the ztoc of a layer on the calling thread: for what is done before threads would have started. */
-export const scanHere: LayerThreads["scan"] = (task, stream, options) =>
-  scanLayer(task, watched(stream, options.onInputFailure), options);
+export const scanHere: LayerThreads["scan"] = async (task, open, { use, ...options }) => {
+  const memory = new Uint8Array(STREAM_BYTES);
+  const stream = watched(
+    open(() => memory),
+    options.onInputFailure,
+  );
+  const { digest, ztoc } = await scanLayer(task, stream, options);
+  return await use({ digest, sizeBytes: ztoc.sizeBytes, pieces: asynchronous(evenPieces(ztoc)) });
+};
+
+async function* asynchronous(pieces: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield* pieces;
+}
 
 async function* watched(
   stream: AsyncIterable<Uint8Array>,

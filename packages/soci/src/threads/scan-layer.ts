@@ -1,16 +1,21 @@
 import {
   type Digest,
+  Digester,
   DigestMismatchError,
   digestAlgorithm,
   type IoOptions,
-  sha256,
 } from "@soci-ts/core";
 import {
   type BuildLayerIndexOptions,
   buildLayerIndex,
-  encodeZtoc,
+  type LazyBytes,
+  PackedCheckpoints,
   PackedEntries,
+  ztocBytes,
 } from "@soci-ts/layer-index/build";
+import type { StreamOptions } from "../image-source.ts";
+
+const PIECE_BYTES = 1_048_576;
 
 /** Which layer, and how it is to be indexed. Plain data, which can be sent to another thread. */
 export interface ScanTask {
@@ -22,11 +27,24 @@ export interface ScanTask {
   readonly diffId: Digest;
 }
 
-/** A ztoc's bytes and their digest. */
+/** A ztoc, whose bytes are made when they are read. */
 export interface ScannedLayer {
-  readonly ztoc: Uint8Array;
   readonly digest: Digest;
+  readonly ztoc: LazyBytes;
 }
+
+/** Opens the stream of a layer's blob; see `StreamOptions` for the room. */
+export type BlobStream = (room: StreamOptions["room"]) => AsyncIterable<Uint8Array>;
+
+/** A ztoc that a thread has made; its pieces can be read once, while it is used. */
+export interface MadeZtoc {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly pieces: AsyncIterable<Uint8Array>;
+}
+
+/** What is done with a ztoc before its thread goes on to another layer. */
+export type ZtocUse<T> = (ztoc: MadeZtoc) => Promise<T>;
 
 /** What a scan needs of the thread that it runs on. */
 export interface ScanOptions extends IoOptions {
@@ -44,6 +62,7 @@ export async function scanLayer(
 ): Promise<ScannedLayer> {
   const { compression, spanSizeBytes, engine, layerDigest, diffId } = task;
   const entries = new PackedEntries();
+  const checkpoints = new PackedCheckpoints();
   const built = await buildLayerIndex(stream, {
     compression,
     spanSizeBytes,
@@ -51,6 +70,7 @@ export async function scanLayer(
     signal: options.signal,
     onProgress: options.onBytes,
     onEntry: (entry) => entries.push(entry),
+    onCheckpoint: (checkpoint) => checkpoints.push(checkpoint),
     hash: {
       blobAlgorithm: digestAlgorithm(layerDigest),
       contentAlgorithm: digestAlgorithm(diffId),
@@ -59,8 +79,30 @@ export async function scanLayer(
   verify("the blob", layerDigest, built.layerDigest);
   verify("the uncompressed content (diffID)", diffId, built.diffId);
   if (built.index === undefined) throw new TypeError(`no index of a ${compression} layer`);
-  const ztoc = encodeZtoc({ ...built.index, entries });
-  return { ztoc, digest: sha256(ztoc) };
+  const ztoc = ztocBytes({ ...built.index, entries, checkpoints });
+  const digester = new Digester();
+  for (const bytes of ztoc.pieces()) digester.update(bytes);
+  return { digest: digester.digest(), ztoc };
+}
+
+/** A ztoc in pieces of some size, the last one shorter; each is the caller's to keep. */
+export function* evenPieces(ztoc: LazyBytes): Generator<Uint8Array<ArrayBuffer>> {
+  let leftBytes = ztoc.sizeBytes;
+  let piece = new Uint8Array(Math.min(leftBytes, PIECE_BYTES));
+  let filled = 0;
+  for (const bytes of ztoc.pieces()) {
+    for (let at = 0; at < bytes.length; ) {
+      const part = bytes.subarray(at, at + piece.length - filled);
+      piece.set(part, filled);
+      filled += part.length;
+      at += part.length;
+      if (filled < piece.length) continue;
+      yield piece;
+      leftBytes -= filled;
+      piece = new Uint8Array(Math.min(leftBytes, PIECE_BYTES));
+      filled = 0;
+    }
+  }
 }
 
 function verify(what: string, want: Digest, actual: Digest): void {
