@@ -48,6 +48,14 @@ describe("a companion over HTTP", () => {
     assert.equal(chain.proxy.bytesSent - bytesSent, bytes.length);
     const head = await ask(chain.companion.url, "HEAD", path);
     assert.equal(head.headers["content-length"], String(bytes.length));
+    const told = (await ask(chain.companion.url, "GET", "/metrics")).bytes.toString();
+    const metric = (name: string): number =>
+      Number(new RegExp(`^soci_referrers_${name} (\\d+)$`, "m").exec(told)?.[1]);
+    assert.equal(metric("upstream_received_bytes_total"), bytes.length);
+    assert.equal(metric("cache_bytes"), bytes.length);
+    assert.ok(metric("upstream_requests_total") >= 2);
+    assert.equal(metric("upstream_failures_total"), 0);
+    assert.equal(metric("unknown_metrics_total"), 0);
     const part = await ask(chain.companion.url, "GET", path, { headers: { range: "bytes=-5" } });
     assert.equal(part.status, 206);
     assert.ok(part.bytes.equals(bytes.subarray(-5)));

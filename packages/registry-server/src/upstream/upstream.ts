@@ -95,6 +95,7 @@ export class Upstream implements AsyncDisposable {
     const reason = aborted ? "no answer in time" : failure.message;
     this.#deps.logger.warn("upstream gives no answer", { upstream: this.name, reason });
     if (!aborted && !(failure instanceof TransportError)) return failure;
+    this.#deps.metrics.count("soci_referrers_upstream_failures_total");
     this.#restsUntilMs = Date.now() + REST_MS;
     const message = `Cannot ask upstream ${this.name}: ${reason}`;
     return new AppError("unavailable", message, { cause });
