@@ -199,6 +199,7 @@ describe("a blob through the companion", () => {
     assert.equal(part.status, 206);
     assert.deepEqual(part.bytes, bytes.subarray(2_900_000, 2_900_100));
     await eventually(() => cached(upstream, test, path));
+    assert.equal(upstream.blobBytes, bytes.length);
     assert.deepEqual((await ask(test.companion, "GET", path, { headers })).bytes, part.bytes);
   });
 

@@ -35,6 +35,11 @@ export class Jumps {
     return this.#isBroken;
   }
 
+  /** The upstream has no ranges. */
+  giveUp(): void {
+    this.#isBroken = true;
+  }
+
   /**
    * Fetches what is missing of a range, now or when others are done.
    * @returns what ends the wish.

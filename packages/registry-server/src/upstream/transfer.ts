@@ -135,6 +135,8 @@ export class Transfer {
     const file = new GrowingFile(opened, sizeBytes, () => this.#unpin());
     const jumps = new Jumps(file, this.#deps);
     const isRange = answer.status === 206 && first !== undefined;
+    const hasNoRanges = first !== undefined && answer.status === 200;
+    if (hasNoRanges || answer.headers["accept-ranges"] === "none") jumps.giveUp();
     if (isRange) jumps.take({ start: first.start, end: Math.min(first.end, sizeBytes) }, answer);
     this.#file = file;
     this.#jumps = jumps;
