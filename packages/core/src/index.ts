@@ -40,6 +40,7 @@ export {
   type ErrorDetails,
   FormatError,
 } from "./errors.ts";
+export { Glob } from "./glob.ts";
 export {
   type LogFields,
   type Logger,

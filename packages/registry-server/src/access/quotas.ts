@@ -1,5 +1,5 @@
+import { Glob } from "@soci-ts/core";
 import { SpecError } from "../spec-error.ts";
-import { Glob } from "./glob.ts";
 
 /** Measuring reads all rows of a repository, so what was measured counts for a while, unless the quota is nearly used up. */
 const MEASURE_INTERVAL_MS = 10_000;

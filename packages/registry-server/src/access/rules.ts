@@ -1,4 +1,4 @@
-import { Glob } from "./glob.ts";
+import { Glob } from "@soci-ts/core";
 
 /** What can be done with a repository. `delete` is for manifests, tags and blobs; giving up an upload is part of `push`. */
 export type Action = "pull" | "push" | "delete";

@@ -1,4 +1,7 @@
-/** A pattern of repository names: `*` stands for any text, slashes included, and everything else for itself. Takes no backtracking. */
+/**
+ * A pattern of names: `*` stands for any text, slashes included, and everything else for itself. Each part is searched for once, from where the last
+ * one ended, so that no pattern takes long.
+ */
 export class Glob {
   readonly #parts: readonly string[];
 
