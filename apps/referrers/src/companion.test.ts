@@ -15,12 +15,12 @@ interface Chain extends AsyncDisposable {
 }
 
 /** A registry, a link that counts, and a companion before it. */
-async function startChain(): Promise<Chain> {
+async function startChain(more = ""): Promise<Chain> {
   await using resources = new DisposeStack();
   const folders = [resources.use(await freshFolder()), resources.use(await freshFolder())];
   const upstream = resources.use(await startService(testConfig(folders[0]!.path)));
   const proxy = resources.use(await startFaultProxy(new URL(upstream.url).host));
-  const text = `[[upstreams]]\nname = "up.test"\nurl = "http://${proxy.host}"\n`;
+  const text = `[[upstreams]]\nname = "up.test"\nurl = "http://${proxy.host}"\n${more}`;
   const companion = resources.use(await startService(testConfig(folders[1]!.path, text)));
   const running = resources.move();
   const close = (): Promise<void> => running[Symbol.asyncDispose]();
@@ -48,6 +48,14 @@ describe("a companion over HTTP", () => {
     assert.equal(chain.proxy.bytesSent - bytesSent, bytes.length);
     const head = await ask(chain.companion.url, "HEAD", path);
     assert.equal(head.headers["content-length"], String(bytes.length));
+    const told = (await ask(chain.companion.url, "GET", "/metrics")).bytes.toString();
+    const metric = (name: string): number =>
+      Number(new RegExp(`^soci_referrers_${name} (\\d+)$`, "m").exec(told)?.[1]);
+    assert.equal(metric("upstream_received_bytes_total"), bytes.length);
+    assert.equal(metric("cache_bytes"), bytes.length);
+    assert.ok(metric("upstream_requests_total") >= 2);
+    assert.equal(metric("upstream_failures_total"), 0);
+    assert.equal(metric("unknown_metrics_total"), 0);
     const part = await ask(chain.companion.url, "GET", path, { headers: { range: "bytes=-5" } });
     assert.equal(part.status, 206);
     assert.ok(part.bytes.equals(bytes.subarray(-5)));
@@ -58,6 +66,22 @@ describe("a companion over HTTP", () => {
     const path = await pushBlob(chain.upstream.url, randomBytes(500_000));
     chain.proxy.rule = () => ({ kind: "flip", atByte: 3 });
     await assert.rejects(ask(chain.companion.url, "GET", path), { code: "ECONNRESET" });
+  });
+
+  it("lets its rules decide where it logs in by itself", async () => {
+    const rules = '[[rules]]\nrepositories = ["team/*"]\nusers = ["anonymous"]\nallow = ["pull"]\n';
+    await using chain = await startChain(`login = "companion"\n${rules}`);
+    const bytes = randomBytes(1000);
+    const path = await pushBlob(chain.upstream.url, bytes);
+    assert.ok((await ask(chain.companion.url, "GET", path)).bytes.equals(bytes));
+    const upload = "/v2/team/app/blobs/uploads/";
+    assert.equal((await ask(chain.companion.url, "POST", upload)).status, 401);
+    const elsewhere = path.replace("team/app", "other/app");
+    assert.equal((await ask(chain.companion.url, "GET", elsewhere)).status, 401);
+    assert.deepEqual(
+      chain.proxy.requests.map(({ method }) => method),
+      ["GET"],
+    );
   });
 
   it("stops while a transfer is under way", async () => {

@@ -73,6 +73,26 @@ export const METRICS: Readonly<Record<string, MetricSpec>> = {
     type: "counter",
     help: "Bytes of blobs that garbage collections removed.",
   },
+  soci_referrers_upstream_requests_total: {
+    type: "counter",
+    help: "Requests to upstreams, redirects and logins not counted.",
+  },
+  soci_referrers_upstream_failures_total: {
+    type: "counter",
+    help: "Those of them that got no answer: not reached, or not in time.",
+  },
+  soci_referrers_upstream_received_bytes_total: {
+    type: "counter",
+    help: "Bytes of the content that upstreams answered with.",
+  },
+  soci_referrers_cache_bytes: {
+    type: "gauge",
+    help: "Bytes that the cache of upstreams' content takes, with what is on its way.",
+  },
+  soci_referrers_cache_evictions_total: {
+    type: "counter",
+    help: "Entries of that cache that went to make room for others.",
+  },
   soci_referrers_free_bytes: { type: "gauge", help: "Free space of the root's file system." },
   soci_referrers_resident_bytes: { type: "gauge", help: "Resident memory of the process." },
   soci_referrers_read_only: { type: "gauge", help: "1 if pushes and deletes are refused, else 0." },

@@ -46,7 +46,7 @@ export async function startService(config: Config): Promise<Service> {
   const tls = config.tls.certificateFile === "" ? undefined : new TlsFiles(config.tls, logger);
   resources.defer(() => tls?.[Symbol.dispose]());
   const registry = resources.use(await openRegistry(config, metrics, logger));
-  const companion = await startCompanion(config, registry, logger);
+  const companion = await startCompanion(config, registry, { metrics, logger });
   if (companion !== undefined) resources.use(companion);
   const access = resources.use(await openAccess(accessOptions(config, logger)));
   const server = createWebServer(log, tls);
@@ -88,10 +88,14 @@ export async function startService(config: Config): Promise<Service> {
 async function startCompanion(
   config: Config,
   registry: RegistryServer,
-  logger: Logger,
+  deps: { readonly metrics: ServiceMetrics; readonly logger: Logger },
 ): Promise<Companion | undefined> {
-  const options = companionOptions(config, logger);
-  return options && openCompanion(cacheDirectory(config.root), registry, options);
+  const options = companionOptions(config, deps);
+  if (options === undefined) return undefined;
+  const companion = await openCompanion(cacheDirectory(config.root), registry, options);
+  const { metrics } = deps;
+  metrics.onCollect(() => metrics.set("soci_referrers_cache_bytes", companion.cacheBytes));
+  return companion;
 }
 
 async function openRegistry(

@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import type { Logger } from "@soci-ts/core";
 import { loadCredentials } from "@soci-ts/registry-client";
 import type { CompanionOptions, UpstreamOptions } from "@soci-ts/registry-server";
 import type { Settings } from "../config.ts";
@@ -10,10 +9,13 @@ export function cacheDirectory(root: string): string {
 }
 
 /** What the companion is told of the configuration; undefined if there is no upstream. */
-export function companionOptions(settings: Settings, logger: Logger): CompanionOptions | undefined {
+export function companionOptions(
+  settings: Settings,
+  deps: Pick<CompanionOptions, "logger" | "metrics">,
+): CompanionOptions | undefined {
   const { upstreams, cache } = settings;
   if (upstreams.length === 0) return undefined;
-  return { upstreams: upstreams.map(upstreamOptions), cacheBytes: cache.quotaBytes, logger };
+  return { upstreams: upstreams.map(upstreamOptions), cacheBytes: cache.quotaBytes, ...deps };
 }
 
 /** Names that stand for another host. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { describe, it } from "node:test";
-import { type Fault, seededBytes, startFaultProxy } from "@soci-ts/testkit";
+import { type Fault, startFaultProxy } from "@soci-ts/testkit";
 import type { RegistryResponse } from "../http.ts";
 import { eventually, startCompanion, type TestCompanion } from "../testing/companions.ts";
 import { ask, codes, putBlob } from "../testing/harness.ts";
@@ -46,7 +47,7 @@ describe("a blob through the companion", () => {
   it("comes with the headers of a registry, whole, in part, and the second time from the cache", async () => {
     await using upstream = await startUpstream();
     await using test = await startCompanion([upstream]);
-    const bytes = seededBytes(300_000, 1);
+    const bytes = randomBytes(300_000);
     const path = pathOf(await putBlob(upstream.registry, REPOSITORY, bytes));
     const first = await ask(test.companion, "GET", path);
     assert.deepEqual(first.bytes, bytes);
@@ -73,7 +74,7 @@ describe("a blob through the companion", () => {
     await using upstream = await startUpstream();
     await using proxy = await startFaultProxy(upstream.host);
     await using test = await startCompanion([{ url: new URL(`http://${proxy.host}`) }]);
-    const bytes = seededBytes(900_000, 2);
+    const bytes = randomBytes(900_000);
     const path = pathOf(await putBlob(upstream.registry, REPOSITORY, bytes));
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, client) => {
@@ -90,7 +91,7 @@ describe("a blob through the companion", () => {
   });
 
   it("streams as bytes arrive, to those who come later too, and from a range far ahead", async () => {
-    const bytes = seededBytes(4_000_000, 3);
+    const bytes = randomBytes(4_000_000);
     await using upstream = await startUpstream();
     const path = pathOf(await putBlob(upstream.registry, REPOSITORY, bytes));
     let goOn = (): void => {};
@@ -123,7 +124,7 @@ describe("a blob through the companion", () => {
   it("is not fetched whole before small ranges that clients wait for", async () => {
     await using upstream = await startUpstream();
     await using test = await startCompanion([upstream]);
-    const bytes = seededBytes(3_000_000, 9);
+    const bytes = randomBytes(3_000_000);
     const path = pathOf(await putBlob(upstream.registry, REPOSITORY, bytes));
     const asked: (string | undefined)[] = [];
     upstream.intercept = ({ url, headers }) => {
@@ -150,16 +151,55 @@ describe("a blob through the companion", () => {
     assert.deepEqual((await ask(test.companion, "GET", path)).bytes, Buffer.from(bytes));
   });
 
+  it("is read in many ranges at once, also ones that overlap", async () => {
+    await using upstream = await startUpstream();
+    await using test = await startCompanion([upstream]);
+    const bytes = randomBytes(4_000_000);
+    const path = pathOf(await putBlob(upstream.registry, REPOSITORY, bytes));
+    const ranges = Array.from({ length: 40 }, (_, at) => {
+      const start = 3_900_000 - ((at * 37) % 40) * 60_000;
+      return { start, end: Math.min(bytes.length, start + 150_000) };
+    });
+    const answers = await Promise.all(
+      ranges.map(({ start, end }) =>
+        ask(test.companion, "GET", path, { headers: { range: `bytes=${start}-${end - 1}` } }),
+      ),
+    );
+    for (const [at, { start, end }] of ranges.entries()) {
+      assert.ok(answers[at]?.bytes.equals(bytes.subarray(start, end)), `${start}-${end}`);
+    }
+    // The whole may have begun meanwhile, but no range was fetched twice.
+    assert.ok(upstream.blobBytes <= 2 * bytes.length);
+  });
+
+  it("is waited for where a range of it cannot be had", async () => {
+    await using upstream = await startUpstream();
+    await using test = await startCompanion([upstream]);
+    const bytes = randomBytes(3_000_000);
+    const path = pathOf(await putBlob(upstream.registry, REPOSITORY, bytes));
+    upstream.intercept = ({ headers }, response) => {
+      if (headers.range === undefined || headers.range === "bytes=5-9") return false;
+      response.writeHead(503).end();
+      return true;
+    };
+    for (const start of [5, 2_900_000]) {
+      const headers = { range: `bytes=${start}-${start + 4}` };
+      const part = await ask(test.companion, "GET", path, { headers });
+      assert.ok(part.bytes.equals(bytes.subarray(start, start + 5)));
+    }
+  });
+
   it("has ranges where the upstream has none", async () => {
     await using upstream = await startUpstream({ ranges: false });
     await using test = await startCompanion([upstream]);
-    const bytes = seededBytes(3_000_000, 4);
+    const bytes = randomBytes(3_000_000);
     const path = pathOf(await putBlob(upstream.registry, REPOSITORY, bytes));
     const headers = { range: "bytes=2900000-2900099" };
     const part = await ask(test.companion, "GET", path, { headers });
     assert.equal(part.status, 206);
     assert.deepEqual(part.bytes, bytes.subarray(2_900_000, 2_900_100));
     await eventually(() => cached(upstream, test, path));
+    assert.equal(upstream.blobBytes, bytes.length);
     assert.deepEqual((await ask(test.companion, "GET", path, { headers })).bytes, part.bytes);
   });
 
@@ -169,7 +209,7 @@ describe("a blob through the companion", () => {
         ordinal < 2 ? { kind: "cut", afterBytes: 200_000 * (ordinal + 1) } : undefined,
       );
       faulty.upstream.ranges = ranges;
-      const bytes = seededBytes(700_000, 5);
+      const bytes = randomBytes(700_000);
       const path = pathOf(await putBlob(faulty.upstream.registry, REPOSITORY, bytes));
       assert.deepEqual((await ask(faulty.test.companion, "GET", path)).bytes, bytes);
       // The last bytes before the cut may be lost with the connection.
@@ -181,7 +221,7 @@ describe("a blob through the companion", () => {
     await using faulty = await startFaulty((ordinal) =>
       ordinal === 0 ? { kind: "flip", atByte: 1000 } : undefined,
     );
-    const bytes = seededBytes(400_000, 6);
+    const bytes = randomBytes(400_000);
     const path = pathOf(await putBlob(faulty.upstream.registry, REPOSITORY, bytes));
     const { body, headers } = await handle(faulty.test, path);
     assert.equal(headers["Content-Length"], "400000");
@@ -219,7 +259,7 @@ describe("a blob through the companion", () => {
   it("comes from the cache when the upstream is down; what is not there is a 503 at once", async () => {
     await using upstream = await startUpstream();
     await using test = await startCompanion([upstream]);
-    const bytes = seededBytes(50_000, 7);
+    const bytes = randomBytes(50_000);
     const path = pathOf(await putBlob(upstream.registry, REPOSITORY, bytes));
     const other = pathOf(await putBlob(upstream.registry, REPOSITORY, Buffer.from("other")));
     await ask(test.companion, "GET", path);
@@ -236,7 +276,7 @@ describe("a blob through the companion", () => {
   it("passes by the cache where it is too large for it, ranges included", async () => {
     await using upstream = await startUpstream();
     await using test = await startCompanion([upstream], { cacheBytes: 1000 });
-    const bytes = seededBytes(50_000, 8);
+    const bytes = randomBytes(50_000);
     const path = pathOf(await putBlob(upstream.registry, REPOSITORY, bytes));
     assert.deepEqual((await ask(test.companion, "GET", path)).bytes, bytes);
     const headers = { range: "bytes=10-19" };

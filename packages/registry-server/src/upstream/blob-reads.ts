@@ -7,9 +7,10 @@ import {
   type RegistryRequest,
   type RegistryResponse,
   type ResponseBody,
+  verdictOf,
 } from "../http.ts";
 import { type ByteRange, parseRange } from "../range.ts";
-import { SpecError } from "../spec-error.ts";
+import { preconditionFailed, SpecError } from "../spec-error.ts";
 import type { Cache } from "./cache.ts";
 import { MAX_FIRST_RANGE_BYTES } from "./limits.ts";
 import type { LocalRegistry } from "./local.ts";
@@ -17,7 +18,6 @@ import type { Passes } from "./passes.ts";
 import { again, relayed, unreachable } from "./relay.ts";
 import type { OpenBlob } from "./transfer-answers.ts";
 import type { SharedTransfer, Transfers } from "./transfers.ts";
-import { hasAlready } from "./validators.ts";
 import { rawRequest, unconditional, type Visit, visitorOf } from "./visit.ts";
 
 /** What reading needs. */
@@ -170,7 +170,9 @@ function blobAnswer(
     "Accept-Ranges": "bytes",
     ETag: etag,
   };
-  if (hasAlready(request, etag)) return { status: 304, headers };
+  const verdict = verdictOf(request, etag);
+  if (verdict === "failed") throw preconditionFailed(etag);
+  if (verdict === "not modified") return { status: 304, headers };
   if (request.method === "HEAD") {
     return emptyResponse(200, { ...headers, "Content-Length": String(sizeBytes) });
   }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { sha256 } from "@soci-ts/core";
+import { parseDigest, sha256 } from "@soci-ts/core";
 import { eventually, startCompanion } from "../testing/companions.ts";
 import { ask, codes, freshFolder, manifestOf, putBlob, putManifest } from "../testing/harness.ts";
 import { startUpstream } from "../testing/upstream-server.ts";
@@ -90,6 +90,27 @@ describe("Companion.handle()", () => {
     assert.equal((await ask(test.companion, "GET", path, { headers })).status, 200);
     assert.ok(!upstream.authorizations.includes("Basic ours"));
     assert.equal((await ask(test.companion, "GET", "/v2/")).status, 200);
+  });
+
+  it("asks no client for a login that is its own", async () => {
+    await using upstream = await startUpstream({ login: "Basic other" });
+    const credentials = { find: async () => undefined };
+    await using test = await startCompanion([{ url: upstream.url, credentials }]);
+    for (const path of ["/v2/app/tags/list", `/v2/app/blobs/${sha256(Buffer.from("x"))}`]) {
+      const refused = await ask(test.companion, "GET", path);
+      assert.equal(refused.status, 403);
+      assert.equal(refused.headers["Www-Authenticate"], undefined);
+    }
+  });
+
+  it("tells what is kept here by the names that clients use", async () => {
+    await using upstream = await startUpstream();
+    await using test = await startCompanion([upstream]);
+    const digest = await putBlob(test.registry, "up.test/app", Buffer.alloc(1000));
+    const facts = test.companion.facts(test.registry.facts);
+    assert.equal(await facts.usedBytes("app"), 1000);
+    assert.equal(await facts.usedBytes("up.test/app"), 0);
+    assert.deepEqual(facts.holders(parseDigest(digest), 9), ["app"]);
   });
 
   it("gives nothing that is here to whom the upstream says that there is nothing", async () => {

@@ -72,6 +72,11 @@ export class Companion implements AsyncDisposable {
     return { status: response.status, headers: response.headers };
   }
 
+  /** Bytes of the disk that the cache takes, with what is on its way. */
+  get cacheBytes(): number {
+    return this.#parts.cache.usedBytes;
+  }
+
   /** The facts of our own registry by the names that clients use; what several upstreams call alike counts together. */
   facts(registry: RegistryFacts): RegistryFacts {
     const rooms = this.#upstreams.map(({ room }) => room);

@@ -53,6 +53,11 @@ export class GrowingFile {
     return this.#frontier;
   }
 
+  /** True if the range is all of it. */
+  isWhole({ start, end }: ByteRange): boolean {
+    return start === 0 && end === this.sizeBytes;
+  }
+
   /** True if a reader waits for a byte before `offset`. */
   isAwaited(offset: number): boolean {
     return [...this.#waiting].some(({ at }) => at < offset);
@@ -158,9 +163,9 @@ export class GrowingFile {
   }
 
   /** Who reads the whole gets only bytes that its digest is of. */
-  #readableEnd({ start, end }: ByteRange, at: number): number {
-    const isWhole = start === 0 && end === this.sizeBytes;
-    if (!isWhole) return Math.max(at, Math.min(this.#coverage.endFrom(at), end));
+  #readableEnd(range: ByteRange, at: number): number {
+    const { end } = range;
+    if (!this.isWhole(range)) return Math.max(at, Math.min(this.#coverage.endFrom(at), end));
     return this.#state === "verified" ? end : Math.max(at, Math.min(this.#frontier, end - 1));
   }
 

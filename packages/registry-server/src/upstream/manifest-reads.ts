@@ -9,8 +9,15 @@ import {
 } from "@soci-ts/core";
 import { MANIFEST_LIMIT_BYTES } from "@soci-ts/oci";
 import type { RawAnswer } from "@soci-ts/registry-client";
-import { bytesResponse, emptyResponse, headerOf, type RegistryResponse } from "../http.ts";
+import {
+  bytesResponse,
+  emptyResponse,
+  headerOf,
+  type RegistryResponse,
+  verdictOf,
+} from "../http.ts";
 import type { ManifestReference } from "../route.ts";
+import { preconditionFailed } from "../spec-error.ts";
 import type { ReadDeps } from "./blob-reads.ts";
 import { keepManifest } from "./keep-manifest.ts";
 import type { KnownTag } from "./records.ts";
@@ -27,7 +34,6 @@ import {
   unreachable,
   withWarning,
 } from "./relay.ts";
-import { hasAlready } from "./validators.ts";
 import { rawRequest, unconditional, type Visit, visitorOf } from "./visit.ts";
 
 /** A manifest that an upstream has just given, or an answer that is passed on as it is. */
@@ -134,9 +140,9 @@ export class ManifestReads {
     const entry = cache.find(digest);
     if (entry?.mediaType === undefined) return undefined;
     const headers = { "Docker-Content-Digest": digest, ETag: `"${digest}"` };
-    if (hasAlready(request, headers.ETag)) {
-      return { status: 304, headers };
-    }
+    const verdict = verdictOf(request, headers.ETag);
+    if (verdict === "failed") throw preconditionFailed(headers.ETag);
+    if (verdict === "not modified") return { status: 304, headers };
     const described = { "Content-Type": entry.mediaType, ...headers };
     if (request.method === "HEAD") {
       return emptyResponse(200, { ...described, "Content-Length": String(entry.sizeBytes) });

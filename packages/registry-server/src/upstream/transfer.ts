@@ -92,8 +92,13 @@ export class Transfer {
    */
   reader(range: ByteRange): Reader | undefined {
     const reader = this.#file?.reader(range);
-    if (reader !== undefined) this.#jumps?.begin(range);
-    return reader;
+    if (reader === undefined || this.#file?.isWhole(range) !== false) return reader;
+    const leave = this.#jumps?.begin(range);
+    const cancel = (): void => {
+      leave?.();
+      reader.cancel();
+    };
+    return { pieces: reader.pieces, cancel };
   }
 
   /** Gives up; readers fail. Resolves when nothing is written any more. Idempotent. */
@@ -130,6 +135,8 @@ export class Transfer {
     const file = new GrowingFile(opened, sizeBytes, () => this.#unpin());
     const jumps = new Jumps(file, this.#deps);
     const isRange = answer.status === 206 && first !== undefined;
+    const hasNoRanges = first !== undefined && answer.status === 200;
+    if (hasNoRanges || answer.headers["accept-ranges"] === "none") jumps.giveUp();
     if (isRange) jumps.take({ start: first.start, end: Math.min(first.end, sizeBytes) }, answer);
     this.#file = file;
     this.#jumps = jumps;
@@ -217,7 +224,10 @@ export class Transfer {
 
   #giveWay(file: GrowingFile, mostMs: number): Promise<void> {
     const rest = {
-      isAwaited: () => file.isAwaited(file.frontier + JUMP_BYTES),
+      isAwaited: () => {
+        const isBroken = this.#jumps?.isBroken ?? false;
+        return file.isAwaited(isBroken ? file.sizeBytes : file.frontier + JUMP_BYTES);
+      },
       onceAwaited: (signal: AbortSignal) => file.onceAwaited(signal),
     };
     return this.#deps.rightOfWay.clear(rest, { mostMs, signal: this.#stopping.signal });

@@ -74,12 +74,19 @@ export class Upstream implements AsyncDisposable {
     try {
       const answer = await this.#registry.send({ ...request, signal: abort.signal });
       this.#restsUntilMs = 0;
-      return { ...answer, body: this.#counted(answer.body) };
+      return this.#told({ ...answer, body: this.#counted(answer.body) });
     } catch (cause) {
       throw this.#failure(cause, abort.signal);
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Where the login is ours, a client must not be asked for one: what is refused to us is denied to it. */
+  #told(answer: RawAnswer): RawAnswer {
+    if (this.passesLogin || answer.status !== 401) return answer;
+    const { "www-authenticate": _challenge, ...headers } = answer.headers;
+    return { ...answer, status: 403, headers };
   }
 
   /** What is wrong with the way to it makes it rest; what it says, or where it leads, does not. */
@@ -88,6 +95,7 @@ export class Upstream implements AsyncDisposable {
     const reason = aborted ? "no answer in time" : failure.message;
     this.#deps.logger.warn("upstream gives no answer", { upstream: this.name, reason });
     if (!aborted && !(failure instanceof TransportError)) return failure;
+    this.#deps.metrics.count("soci_referrers_upstream_failures_total");
     this.#restsUntilMs = Date.now() + REST_MS;
     const message = `Cannot ask upstream ${this.name}: ${reason}`;
     return new AppError("unavailable", message, { cause });
