@@ -12,6 +12,14 @@ const EXTERNAL = ["@grpc/*", "better-sqlite3", "cli-progress", "koffi", "pino", 
 /** Packages that are not modules ask for Node's by `require`. */
 const REQUIRE = `import { createRequire as requireOf } from "node:module";\nconst require = requireOf(import.meta.url);`;
 
+const PART_OF_UNDICI = {
+  name: "part of undici",
+  setup(bundling) {
+    const path = join(root, "packages/registry-client/bundled-undici.mjs");
+    bundling.onResolve({ filter: /^undici$/ }, () => ({ path }));
+  },
+};
+
 /** Threads are started by the name of their file, which has to lie beside the module that starts them: all do. */
 const THREAD = /new Worker\(\s*new URL\("\.\/([\w-]+\.js)"/g;
 
@@ -53,6 +61,7 @@ for (const program of PROGRAMS) {
       platform: "node",
       target: "node20.19",
       external: EXTERNAL,
+      plugins: [PART_OF_UNDICI],
       banner: { js: REQUIRE },
       logLevel: "warning",
     });
