@@ -49,7 +49,7 @@ describe("soci-referrers config", () => {
     writeFileSync(file, stdout);
     const checked = await runProgram(["config", "check", "--config", file]);
     assert.deepEqual([checked.code, checked.stdout], [0, `${file}: no faults\n`]);
-    const shown = await runProgram(["--config", file, "--root", "/x", "--json", "config", "show"]);
+    const shown = await runProgram(["--config", file, "--root", "/x", "--json", "config", "dump"]);
     assert.equal(JSON.parse(shown.stdout).root, "/x");
     writeFileSync(file, 'rot = "/x"\n\nlisten = 5');
     const faulty = await runProgram(["config", "check", "--config", file]);

@@ -115,10 +115,10 @@ function addConfigCommands(program: Command, runner: Runner): void {
     .addHelpText("after", example(`soci-referrers config default > ${DEFAULT_CONFIG_FILE}`))
     .action(async () => runner(async () => (await load()).configDefault()));
   config
-    .command("show")
+    .command("dump")
     .description("Print the configuration that the program would run with.")
-    .addHelpText("after", example("soci-referrers config show"))
-    .action(async () => runner(async (session) => (await load()).configShow(session.config())));
+    .addHelpText("after", example("soci-referrers config dump"))
+    .action(async () => runner(async (session) => (await load()).configDump(session.config())));
   config
     .command("check")
     .description("List all faults of the configuration.")

@@ -9,8 +9,8 @@ export function configDefault(): Report {
   return { json: { file: text }, text };
 }
 
-/** `config show`: what the program would run with. */
-export function configShow(config: Config): Report {
+/** `config dump`: what the program would run with. */
+export function configDump(config: Config): Report {
   return { json: settingsDocument(CONFIG_TABLE, config), text: settingsFile(CONFIG_TABLE, config) };
 }
 

@@ -1,5 +1,5 @@
 /**
- * The configuration: every key with type, default, limits and meaning. The TypeScript type, the check, `config default`, `config show`
+ * The configuration: every key with type, default, limits and meaning. The TypeScript type, the check, `config default`, `config dump`
  * and the README's tables are all made from this. Section "" holds the keys above the first table. Times end in `_ms`, sizes in `_bytes`.
  */
 export const CONFIG_TABLE = {
