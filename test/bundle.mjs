@@ -1,6 +1,6 @@
 // Makes each program that is started often into a few files, from what `tsc -b` built: `apps/<name>/bundle`, which `apps/<name>/bin` loads.
 // Some two hundred modules cost such a program a third of its time to start. Modules that are loaded on demand stay files of their own.
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -20,50 +20,50 @@ const PART_OF_UNDICI = {
   },
 };
 
-/** Threads are started by the name of their file, which has to lie beside the module that starts them: all do. */
-const THREAD = /new Worker\(\s*new URL\("\.\/([\w-]+\.js)"/g;
+/** Threads are started by the name of their file, which has to lie beside the module that starts them: in a bundle all do. */
+const THREAD = /new URL\("\.\/([\w-]+\.js)", import\.meta\.url\)/g;
 
-/** The files below `folder` that can start threads or be one. */
-function builtFiles(folder) {
-  return readdirSync(folder, { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".js") && !/(^|\/)testing\/|\.(test|e2e)\.js$/.test(file))
-    .map((file) => join(folder, file));
+const builtFiles = readdirSync(join(root, "packages"))
+  .filter((name) => name !== "testkit")
+  .flatMap((name) => {
+    const dist = join(root, "packages", name, "dist");
+    return readdirSync(dist, { recursive: true, encoding: "utf8" }).map((file) => join(dist, file));
+  });
+
+function threadModule(name) {
+  const modules = builtFiles.filter((file) => basename(file) === name);
+  if (modules.length === 1) return modules[0];
+  throw new Error(`${modules.length} modules are called ${name}, want one`);
 }
 
-/** The modules of threads, by the files' names. */
-function threadModules() {
-  const packages = join(root, "packages");
-  const files = readdirSync(packages)
-    .filter((name) => name !== "testkit")
-    .flatMap((name) => builtFiles(join(packages, name, "dist")));
-  const names = files.flatMap((file) =>
-    [...readFileSync(file, "utf8").matchAll(THREAD)].map(([, name]) => name),
-  );
-  return new Map(names.map((name) => [name, files.filter((file) => basename(file) === name)]));
+/** Bundles an entry point, and the threads that what came of it starts. */
+async function bundle(entry, outdir) {
+  // One at a time: threads share no modules with the program, so nothing is cut up for sharing.
+  const { metafile } = await build({
+    entryPoints: [entry],
+    outdir,
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    target: "node20.19",
+    external: EXTERNAL,
+    plugins: [PART_OF_UNDICI],
+    banner: { js: REQUIRE },
+    logLevel: "warning",
+    metafile: true,
+    absWorkingDir: root,
+  });
+  for (const output of Object.keys(metafile.outputs)) {
+    for (const [, name] of readFileSync(join(root, output), "utf8").matchAll(THREAD)) {
+      if (!existsSync(join(outdir, name))) await bundle(threadModule(name), outdir);
+    }
+  }
 }
 
-const threads = threadModules();
-for (const [name, files] of threads) {
-  if (files.length !== 1) throw new Error(`${files.length} modules are called ${name}, want one`);
-}
 for (const program of PROGRAMS) {
   const app = join(root, "apps", program);
   const outdir = join(app, "bundle");
   rmSync(outdir, { recursive: true, force: true });
-  // One at a time: threads share no modules with the program, so nothing is cut up for sharing.
-  for (const entry of [join(app, "dist/main.js"), ...[...threads.values()].flat()]) {
-    await build({
-      entryPoints: [entry],
-      outdir,
-      bundle: true,
-      splitting: true,
-      format: "esm",
-      platform: "node",
-      target: "node20.19",
-      external: EXTERNAL,
-      plugins: [PART_OF_UNDICI],
-      banner: { js: REQUIRE },
-      logLevel: "warning",
-    });
-  }
+  await bundle(join(app, "dist/main.js"), outdir);
 }
