@@ -18,6 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "packages/fuse": ["core"],
   "packages/linux": ["core"],
   "packages/sqlite": ["core"],
+  "packages/metrics": ["core"],
   "packages/settings": ["core"],
   // L2
   "packages/layer-index": ["core", "oci", "gzip", "tar", "erofs"],
@@ -59,11 +60,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "lazy-layer",
     "snapshotter",
   ],
-  "apps/referrers": ["core", "oci", "settings", "registry-client", "registry-server"],
+  "apps/referrers": ["core", "oci", "metrics", "settings", "registry-client", "registry-server"],
   "apps/snapshotter": [
     "core",
     "oci",
     "linux",
+    "metrics",
     "settings",
     "containerd-api",
     "registry-client",
@@ -87,7 +89,7 @@ const FOREIGN: Readonly<Record<string, readonly string[]>> = {
   pako: ["packages/gzip"],
   flatbuffers: ["packages/layer-index"],
   pino: ["apps/cli", "apps/referrers", "apps/snapshotter"],
-  "prom-client": ["apps/referrers", "apps/snapshotter"],
+  "prom-client": ["packages/metrics"],
   "smol-toml": ["apps/snapshotter", "packages/registry-client", "packages/settings"],
   commander: ["apps/cli", "apps/referrers", "apps/snapshotter"],
 };

@@ -1,12 +1,4 @@
-/** What a metric is: how it is counted, what it says, and the closed sets of its labels. */
-export interface MetricSpec {
-  readonly type: "counter" | "gauge" | "histogram";
-  readonly help: string;
-  /** Label → the values that it can have; anything else is counted as `other`. */
-  readonly labels?: Readonly<Record<string, readonly string[]>>;
-  /** Upper bounds, in the unit of the name. */
-  readonly buckets?: readonly number[];
-}
+import type { MetricTable } from "@soci-ts/metrics";
 
 /** Kinds of requests: what a path under `/v2/` stands for, and the other paths. */
 export const ROUTE_KINDS = [
@@ -33,7 +25,7 @@ const STATUSES = [
 const SECONDS_BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300];
 
 /** Every metric there is. No label has a digest or the name of a repository: the number of series is fixed. */
-export const METRICS: Readonly<Record<string, MetricSpec>> = {
+export const METRICS: MetricTable = {
   soci_referrers_requests_total: {
     type: "counter",
     help: "Requests that ended, by method, kind of path and status; status aborted: the client left before the end of the answer.",

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { createMetrics } from "./metrics.ts";
+import { serviceMetrics } from "./metrics.ts";
 import { METRICS } from "./metrics-table.ts";
 import { openApiDocument } from "./openapi.ts";
 import { testConfig } from "./testing/config.ts";
@@ -167,9 +167,9 @@ describe("/metrics", () => {
   });
 });
 
-describe("createMetrics()", () => {
+describe("serviceMetrics()", () => {
   it("keeps the number of series closed, and survives slips", async () => {
-    const metrics = createMetrics();
+    const metrics = serviceMetrics();
     for (let at = 0; at < 50; at += 1) {
       metrics.count("soci_referrers_gc_removed_total", 1, { kind: `sha256:${at}`, image: "x" });
     }

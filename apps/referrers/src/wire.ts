@@ -14,7 +14,7 @@ import { cacheDirectory, companionOptions } from "./config/companion-options.ts"
 import type { Config } from "./config.ts";
 import { gcPolicy } from "./gc-policy.ts";
 import { pinoLogger } from "./logger.ts";
-import { countCollection, createMetrics, type ServiceMetrics, watchFreeSpace } from "./metrics.ts";
+import { countCollection, type ServiceMetrics, serviceMetrics, watchFreeSpace } from "./metrics.ts";
 import { observeRequests } from "./observe-requests.ts";
 import { packageVersion } from "./package-version.ts";
 import { addDistributionRoutes } from "./routes/distribution.ts";
@@ -40,7 +40,7 @@ export interface Service extends AsyncDisposable {
 /** Opens the registry and listens. Disposing stops listening, lets requests under way end (10 s), and closes the registry. */
 export async function startService(config: Config): Promise<Service> {
   const log = pino({ name: "soci-referrers", level: config.logLevel }, destination(2));
-  const metrics = createMetrics();
+  const metrics = serviceMetrics();
   await using resources = new DisposeStack();
   const logger = pinoLogger(log);
   const tls = config.tls.certificateFile === "" ? undefined : new TlsFiles(config.tls, logger);

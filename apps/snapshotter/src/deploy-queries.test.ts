@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { METRICS, type MetricSpec } from "./metrics-table.ts";
+import type { MetricSpec } from "@soci-ts/metrics";
+import { METRICS } from "./metrics-table.ts";
 
 const read = (path: string): string =>
   readFileSync(new URL(`../../../${path}`, import.meta.url), "utf8");

@@ -1,13 +1,8 @@
+import type { MetricSpec } from "@soci-ts/metrics";
 import { LATENCY_BUCKETS } from "@soci-ts/snapshotter";
 
-/** What a metric is: how it is counted, what it says, and the closed sets of its labels. */
-export interface MetricSpec {
-  readonly type: "counter" | "gauge" | "histogram";
-  readonly help: string;
-  /** Label → the values that it can have; anything else is counted as `other`. */
-  readonly labels?: Readonly<Record<string, readonly string[]>>;
-  /** Upper bounds, in the unit of the name. */
-  readonly buckets?: readonly number[];
+/** A metric of the daemon. */
+export interface NodeMetricSpec extends MetricSpec {
   /** True for a histogram that the layer server keeps, whose figures the daemon takes over. */
   readonly isMerged?: boolean;
 }
@@ -52,7 +47,7 @@ const CODES = [
  * Every metric there is. No label has a digest, a name of an image or of a registry: the number of series is fixed.
  * `soci_layer_*` and `soci_registry_*` are counted inside the packages.
  */
-export const METRICS: Readonly<Record<string, MetricSpec>> = {
+export const METRICS: Readonly<Record<string, NodeMetricSpec>> = {
   soci_snapshotter_rpcs_total: {
     type: "counter",
     help: "Calls of containerd's snapshots service that were answered, by method and gRPC code.",
