@@ -12,7 +12,7 @@ export interface CreateFigures {
   readonly ztocBytes: number;
 }
 
-const [, , layout = "", root = "", engine = "zlib"] = process.argv;
+const [, , layout = "", root = "", engine = "zlib", spanSize] = process.argv;
 await using store = await openStore(root);
 const started = performance.now();
 const before = process.cpuUsage();
@@ -20,6 +20,7 @@ const { layers } = await createIndex({
   source: ociLayoutImageSource(layout),
   store,
   engine: engine as EngineName,
+  ...(spanSize !== undefined && { spanSizeBytes: Number(spanSize) }),
 });
 const cpu = process.cpuUsage(before);
 const figures: CreateFigures = {

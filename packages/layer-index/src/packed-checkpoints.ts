@@ -6,7 +6,7 @@ export interface CheckpointSequence extends Iterable<Checkpoint> {
   readonly length: number;
 }
 
-/** Windows of this size in all stay as they are: a layer of 2 GiB has so many, and packing costs half a millisecond for each. */
+/** Windows of this size in all stay as they are: a layer of 2 GiB has so many, and packing costs most of a millisecond for each. */
 const RAW_BYTES = 16_777_216;
 /** The fastest: others win a tenth of the room, for twice the time. */
 const LEVEL = 1;

@@ -8,6 +8,7 @@ import { MAX_LOGINS, MAX_REDIRECTS } from "./limits.ts";
 import type { ProxySettings } from "./proxy.ts";
 import { Redactor } from "./redact.ts";
 import { checkTarget, redirectError, redirectTarget } from "./redirects.ts";
+import { isRefusal, renewedLogin } from "./renewed-login.ts";
 import { DEFAULT_TIMEOUTS, type Timeouts, Transport, type WireResponse } from "./transport.ts";
 import type { TrustOptions } from "./trust.ts";
 
@@ -127,8 +128,15 @@ export class RawRegistry implements AsyncDisposable {
     let authorization = await auth.prepare(request.scope, request);
     let answer = await this.#follow(request, url, authorization);
     for (let logins = 0; logins < MAX_LOGINS && !isOnce; logins++) {
-      if (!this.#isRefusal(answer, authorization)) break;
-      authorization = await this.#renew(answer, request, authorization, logins === 0);
+      const isOurs = answer.url.origin === this.url.origin;
+      if (!isOurs || !isRefusal(answer.status, authorization)) break;
+      authorization = await renewedLogin(auth, answer, {
+        scope: request.scope,
+        refused: authorization,
+        registryUrl: this.url,
+        isFirst: logins === 0,
+        signal: request.signal,
+      });
       if (authorization === undefined) break;
       await discardBody(answer);
       answer = await this.#follow(request, url, authorization);
@@ -142,29 +150,6 @@ export class RawRegistry implements AsyncDisposable {
     if (this.#hasLearntLogin) return;
     const answer = await this.send({ method: "GET", target: "/v2/", headers: {}, scope, signal });
     answer.close();
-  }
-
-  /** As for {@link RegistryHost}: a 403 of a cached login may mean only that it has expired. */
-  #isRefusal({ url, status }: WireResponse, authorization: Authorization | undefined): boolean {
-    if (url.origin !== this.url.origin) return false;
-    return status === 401 || (status === 403 && authorization?.wasCached === true);
-  }
-
-  async #renew(
-    answer: WireResponse,
-    request: RawRequest,
-    refused: Authorization | undefined,
-    isFirst: boolean,
-  ): Promise<Authorization | undefined> {
-    const challenge = headerValue(answer.headers, "www-authenticate");
-    const { signal, scope } = request;
-    const options = { refused, registryUrl: this.url, isFirst, signal };
-    try {
-      return await this.#auth?.renew(challenge, scope, options);
-    } catch (error) {
-      answer.body.destroy();
-      throw error;
-    }
   }
 
   async #follow(

@@ -11,6 +11,7 @@ import { ERROR_BODY_LIMIT_BYTES, MAX_LOGINS, MAX_REDIRECTS } from "./limits.ts";
 import { Permits } from "./permits.ts";
 import { type Redactor, shownUrl } from "./redact.ts";
 import { checkTarget, redirectError, redirectTarget } from "./redirects.ts";
+import { isRefusal, renewedLogin } from "./renewed-login.ts";
 import { Backoff, type Repeatable, type RetryPolicy } from "./retry.ts";
 import { chooseScheme, type PlainHttp } from "./scheme.ts";
 import type { Transport, WireResponse } from "./transport.ts";
@@ -246,34 +247,19 @@ export class RegistryHost {
     let answer = await this.#follow(request, url, authorization);
     for (let renewals = 0; renewals < MAX_LOGINS; renewals++) {
       if (answer.url.origin !== base.origin || !isRefusal(answer.status, authorization)) break;
-      authorization = await this.#renew(answer, request, authorization, renewals === 0);
+      authorization = await renewedLogin(this.#auth, answer, {
+        scope: request,
+        refused: authorization,
+        registryUrl: base,
+        isFirst: renewals === 0,
+        signal: request.signal,
+      });
       if (authorization === undefined) break;
       await discardBody(answer);
       answer = await this.#follow(request, url, authorization);
     }
     if (request.expect.includes(answer.status)) return answer;
     throw await this.#refusal(answer, request);
-  }
-
-  async #renew(
-    answer: WireResponse,
-    request: RegistryRequest,
-    refused: Authorization | undefined,
-    isFirst: boolean,
-  ): Promise<Authorization | undefined> {
-    const challenge = headerValue(answer.headers, "www-authenticate");
-    const registryUrl = await this.base();
-    try {
-      return await this.#auth.renew(challenge, request, {
-        refused,
-        registryUrl,
-        isFirst,
-        signal: request.signal,
-      });
-    } catch (error) {
-      answer.body.destroy();
-      throw error;
-    }
   }
 
   async #follow(
@@ -347,9 +333,4 @@ export class RegistryHost {
 /** The CA and `skip_verify` of a host hold for its storage too, as with containerd; its client certificate is for it alone. */
 function withoutClient(connection: HostConnection): HostConnection {
   return { ...connection, id: `${connection.id} elsewhere`, clientPairs: [] };
-}
-
-/** A 403 of a cached login may mean only that it has expired (ECR does so); of a fresh one it is final. */
-function isRefusal(status: number, authorization: Authorization | undefined): boolean {
-  return status === 401 || (status === 403 && authorization?.wasCached === true);
 }

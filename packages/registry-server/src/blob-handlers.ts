@@ -1,14 +1,8 @@
 import { closeSync } from "node:fs";
 import { AppError, type Digest } from "@soci-ts/core";
+import { blobHeaders, blobResponse, requestedRange } from "./blob-answer.ts";
 import type { Call } from "./context.ts";
-import {
-  bytesResponse,
-  emptyResponse,
-  headerOf,
-  type RegistryResponse,
-  verdictOf,
-} from "./http.ts";
-import { type ByteRange, parseRange } from "./range.ts";
+import { bytesResponse, emptyResponse, type RegistryResponse, verdictOf } from "./http.ts";
 import { methodNotAllowed, preconditionFailed, SpecError } from "./spec-error.ts";
 
 /** A blob that a path names. */
@@ -34,12 +28,10 @@ async function readBlob(call: Call, { repository, digest }: BlobTarget): Promise
   const { context, request } = call;
   const sizeBytes = context.blobs.find(repository, digest);
   if (sizeBytes === undefined) throw unknownBlob(repository, digest);
-  const etag = `"${digest}"`;
+  const described = blobHeaders(digest);
+  const { ETag: etag } = described;
   const headers = {
-    "Content-Type": "application/octet-stream",
-    "Docker-Content-Digest": digest,
-    "Accept-Ranges": "bytes",
-    ETag: etag,
+    ...described,
     // The digest names the bytes: they cannot change under it.
     "Cache-Control": "max-age=31536000, immutable",
   };
@@ -53,7 +45,7 @@ async function readBlob(call: Call, { repository, digest }: BlobTarget): Promise
     renewGrace(call, repository, digest);
     return emptyResponse(200, { ...headers, "Content-Length": String(sizeBytes) });
   }
-  const range = requestedRange(call, etag, sizeBytes);
+  const range = requestedRange(request, etag, sizeBytes);
   const { start, end } = range ?? { start: 0, end: sizeBytes };
   const descriptor = await context.files.open(digest, sizeBytes);
   if (descriptor === undefined) throw lostBlob(call, repository, digest);
@@ -61,27 +53,7 @@ async function readBlob(call: Call, { repository, digest }: BlobTarget): Promise
     closeSync(descriptor);
     return bytesResponse(200, new Uint8Array(), headers);
   }
-  return {
-    status: range === undefined ? 200 : 206,
-    headers: {
-      ...headers,
-      "Content-Length": String(end - start),
-      ...(range && { "Content-Range": `bytes ${start}-${end - 1}/${sizeBytes}` }),
-    },
-    body: { kind: "file", descriptor, start, end },
-  };
-}
-
-/** `If-Range` with another validator than ours means that the client has old bytes: it gets everything (RFC 9110 §13.1.5). */
-function requestedRange(call: Call, etag: string, sizeBytes: number): ByteRange | undefined {
-  const condition = headerOf(call.request, "if-range");
-  if (condition !== undefined && condition.trim() !== etag) return undefined;
-  const range = parseRange(headerOf(call.request, "range"), sizeBytes);
-  if (range !== "unsatisfiable") return range;
-  throw new SpecError("SIZE_INVALID", `Cannot send that range: the blob has ${sizeBytes} bytes`, {
-    status: 416,
-    headers: { "Content-Range": `bytes */${sizeBytes}` },
-  });
+  return blobResponse(headers, { sizeBytes, range }, { kind: "file", descriptor, start, end });
 }
 
 /** Clients ask with HEAD before a push and leave out what is there: from now on they rely on it. */

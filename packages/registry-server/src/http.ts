@@ -1,3 +1,5 @@
+import { concatBytes } from "@soci-ts/core";
+
 /** A request, as any HTTP server can give it. */
 export interface RegistryRequest {
   /** In upper case. */
@@ -66,6 +68,24 @@ export function contentLengthOf(request: RegistryRequest): number | undefined {
   const text = headerOf(request, "content-length");
   if (text === undefined || !/^\d{1,15}$/.test(text)) return undefined;
   return Number(text);
+}
+
+/** The body of a request that has none. */
+export async function* noBody(): AsyncIterable<Uint8Array> {}
+
+/** All bytes of a body; undefined if it has more than `limitBytes`: then it is not read on. */
+export async function collected(
+  body: AsyncIterable<Uint8Array>,
+  limitBytes: number,
+): Promise<Uint8Array | undefined> {
+  const pieces: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const piece of body) {
+    sizeBytes += piece.length;
+    if (sizeBytes > limitBytes) return undefined;
+    pieces.push(piece);
+  }
+  return concatBytes(pieces);
 }
 
 /** An answer without content. */

@@ -3,7 +3,8 @@ import { MEDIA_TYPE_OCI_INDEX } from "@soci-ts/oci";
 import type { ReferrerRow } from "./catalogue/listings.ts";
 import type { Call } from "./context.ts";
 import { bytesResponse, jsonResponse, type RegistryResponse } from "./http.ts";
-import { MAX_TAGS_PER_PAGE, REFERRERS_PAGE_BYTES } from "./limits.ts";
+import { MAX_TAGS_PER_PAGE } from "./limits.ts";
+import { artifactTypeFilter, leadingPage } from "./referrers-page.ts";
 import { shown } from "./route.ts";
 import { methodNotAllowed, SpecError } from "./spec-error.ts";
 
@@ -46,7 +47,7 @@ export function handleReferrers(
     afterId,
     limit: limit + 1,
   });
-  const page = firstPage(found, limit);
+  const page = leadingPage(found, limit, ({ descriptor }) => descriptor);
   const last = page.at(-1)?.id;
   const parameters = { ...(artifactType !== undefined && { artifactType }), last: String(last) };
   const hasMore = found.length > page.length;
@@ -57,25 +58,9 @@ export function handleReferrers(
   });
 }
 
-/** Rows up to the limits of number and size, but at least one. */
-function firstPage(rows: readonly ReferrerRow[], limit: number): readonly ReferrerRow[] {
-  let sizeBytes = 0;
-  const end = rows.findIndex((row, at) => {
-    sizeBytes += Buffer.byteLength(row.descriptor) + 1;
-    return at === limit || (at > 0 && sizeBytes > REFERRERS_PAGE_BYTES);
-  });
-  return end < 0 ? rows : rows.slice(0, end);
-}
-
 function indexOf(rows: readonly ReferrerRow[]): Uint8Array {
   const head = `{"schemaVersion":2,"mediaType":"${MEDIA_TYPE_OCI_INDEX}","manifests":[`;
   return Buffer.from(`${head}${rows.map(({ descriptor }) => descriptor).join(",")}]}`);
-}
-
-/** A `+` that a client forgot to encode arrives as a space, which no media type has. */
-function artifactTypeFilter(query: URLSearchParams): string | undefined {
-  const text = query.get("artifactType");
-  return text === null || text === "" ? undefined : text.replaceAll(" ", "+");
 }
 
 function wholeNumber(query: URLSearchParams, name: string): number | undefined {

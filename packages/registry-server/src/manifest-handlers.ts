@@ -1,8 +1,9 @@
-import { concatBytes, type Digest, digestAlgorithm, digestOf, sha256 } from "@soci-ts/core";
+import { type Digest, digestAlgorithm, digestOf, sha256 } from "@soci-ts/core";
 import type { StoredManifest } from "./catalogue/manifests.ts";
 import type { Call } from "./context.ts";
 import {
   bytesResponse,
+  collected,
   contentLengthOf,
   emptyResponse,
   headerOf,
@@ -155,14 +156,9 @@ async function readManifestBody({ context, request }: Call): Promise<Uint8Array>
       },
     );
   if ((contentLengthOf(request) ?? 0) > limit) throw tooLarge();
-  const pieces: Uint8Array[] = [];
-  let length = 0;
-  for await (const piece of whole(request.body)) {
-    length += piece.length;
-    if (length > limit) throw tooLarge();
-    pieces.push(piece);
-  }
-  return concatBytes(pieces);
+  const bytes = await collected(whole(request.body), limit);
+  if (bytes === undefined) throw tooLarge();
+  return bytes;
 }
 
 function verifiedDigest(bytes: Uint8Array, reference: ManifestReference): Digest {

@@ -98,7 +98,16 @@ export function errorResponse(error: AppError): RegistryResponse {
   const message = isFull
     ? "Cannot store anything: the registry's disk is full"
     : "The registry failed";
-  return jsonResponse(status, { errors: [{ code: "UNKNOWN", message }] });
+  return errorAnswer(status, { code: "UNKNOWN", message });
+}
+
+/** An answer with the specification's error body, also for codes that are not ours. */
+export function errorAnswer(
+  status: number,
+  error: { readonly code: string; readonly message: string },
+  headers: Readonly<Record<string, string>> = {},
+): RegistryResponse {
+  return jsonResponse(status, { errors: [error] }, headers);
 }
 
 /** SQLITE_IOERR_SHMSIZE is how a full disk shows in the index of the WAL. The numbers are what node:sqlite gives. */

@@ -1,6 +1,7 @@
 import { AppError } from "@soci-ts/core";
 import {
   contentLengthOf,
+  noBody,
   type RegistryRequest,
   type RegistryResponse,
   splitTarget,
@@ -31,7 +32,7 @@ export async function storeWithin(
   }
   if (refusal !== undefined && route.kind === "upload") {
     const { path: url } = splitTarget(request.url);
-    await handler.handle({ ...request, method: "DELETE", url, body: nothing() });
+    await handler.handle({ ...request, method: "DELETE", url, body: noBody() });
   }
   return response ?? errorResponse(refusal ?? new AppError("internal", "There is no answer"));
 }
@@ -45,5 +46,3 @@ function refusalOf(take: () => void): SpecError | undefined {
     throw error;
   }
 }
-
-async function* nothing(): AsyncIterable<Uint8Array> {}

@@ -1,5 +1,6 @@
 import { AppError, type Logger } from "@soci-ts/core";
 import {
+  collected,
   headerOf,
   jsonResponse,
   type RegistryRequest,
@@ -185,14 +186,7 @@ function basicHeader({ user, password }: Credentials): string {
 }
 
 async function readText(body: AsyncIterable<Uint8Array>): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const piece of body) {
-    sizeBytes += piece.length;
-    if (sizeBytes > MAX_FORM_BYTES) {
-      throw new SpecError("SIZE_INVALID", `Cannot read form: want at most ${MAX_FORM_BYTES} bytes`);
-    }
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces).toString();
+  const bytes = await collected(body, MAX_FORM_BYTES);
+  if (bytes !== undefined) return Buffer.from(bytes).toString();
+  throw new SpecError("SIZE_INVALID", `Cannot read form: want at most ${MAX_FORM_BYTES} bytes`);
 }

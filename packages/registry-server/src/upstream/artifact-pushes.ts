@@ -1,7 +1,7 @@
-import { AppError, concatBytes, type Digest, type Logger } from "@soci-ts/core";
+import { AppError, type Digest, type Logger } from "@soci-ts/core";
 import { MANIFEST_LIMIT_BYTES } from "@soci-ts/oci";
 import type { RawAnswer } from "@soci-ts/registry-client";
-import { headerOf, type RegistryResponse } from "../http.ts";
+import { collected, headerOf, type RegistryResponse } from "../http.ts";
 import { type ManifestFacts, readManifestFacts } from "../manifest-facts.ts";
 import { SpecError } from "../spec-error.ts";
 import { whole } from "../uploads.ts";
@@ -18,8 +18,8 @@ const MAX_DEPTH = 3;
 
 /**
  * Pushes of manifests. All go to the upstream first. One with a subject is kept here as well unless the upstream says that it
- * will list it (`OCI-Subject`); also if the upstream refuses it. Where clients' logins are passed on, only of those who may read the repository. Its blobs are then copied from the upstream, so that it stays
- * whole whatever the upstream does with what it does not know.
+ * will list it (`OCI-Subject`); also if the upstream refuses it. Where clients' logins are passed on, only of those who may read the repository. Its
+ * blobs are then copied from the upstream, so that it stays whole whatever the upstream does with what it does not know.
  */
 export class ArtifactPushes {
   readonly #local: LocalRegistry;
@@ -153,19 +153,12 @@ function factsOf({ request }: Visit, bytes: Uint8Array): ManifestFacts | undefin
 }
 
 async function readManifest({ request }: Visit): Promise<Uint8Array> {
-  const found: Uint8Array[] = [];
-  let length = 0;
-  for await (const piece of whole(request.body)) {
-    length += piece.length;
-    if (length > MANIFEST_LIMIT_BYTES) {
-      const most = `want at most ${MANIFEST_LIMIT_BYTES} bytes`;
-      throw new SpecError("SIZE_INVALID", `Cannot pass manifest on: it is too large, ${most}`, {
-        status: 413,
-      });
-    }
-    found.push(piece);
-  }
-  return concatBytes(found);
+  const bytes = await collected(whole(request.body), MANIFEST_LIMIT_BYTES);
+  if (bytes !== undefined) return bytes;
+  const most = `want at most ${MANIFEST_LIMIT_BYTES} bytes`;
+  throw new SpecError("SIZE_INVALID", `Cannot pass manifest on: it is too large, ${most}`, {
+    status: 413,
+  });
 }
 
 function notKept(digest: Digest, status: number): AppError {

@@ -1,5 +1,6 @@
 import { closeSync } from "node:fs";
 import type { Digest } from "@soci-ts/core";
+import { blobHeaders, blobResponse, requestedRange } from "../blob-answer.ts";
 import {
   bytesResponse,
   emptyResponse,
@@ -9,8 +10,8 @@ import {
   type ResponseBody,
   verdictOf,
 } from "../http.ts";
-import { type ByteRange, parseRange } from "../range.ts";
-import { preconditionFailed, SpecError } from "../spec-error.ts";
+import type { ByteRange } from "../range.ts";
+import { preconditionFailed } from "../spec-error.ts";
 import type { Cache } from "./cache.ts";
 import { MAX_FIRST_RANGE_BYTES } from "./limits.ts";
 import type { LocalRegistry } from "./local.ts";
@@ -18,7 +19,7 @@ import type { Passes } from "./passes.ts";
 import { again, relayed, unreachable } from "./relay.ts";
 import type { OpenBlob } from "./transfer-answers.ts";
 import type { SharedTransfer, Transfers } from "./transfers.ts";
-import { rawRequest, unconditional, type Visit, visitorOf } from "./visit.ts";
+import { rawRequest, readerKey, unconditional, type Visit } from "./visit.ts";
 
 /** What reading needs. */
 export interface ReadDeps {
@@ -49,7 +50,7 @@ export class BlobReads {
     if (visit.request.method === "HEAD") return this.#relay(visit);
     const running = transfers.find(digest);
     if (running !== undefined) return this.#join(visit, running);
-    const key = keyOf(visit);
+    const key = readerKey(visit);
     const wanted = { open: this.#opener(visit), first: firstRange(visit) };
     const begun = transfers.begin(digest, key, wanted);
     return begun === undefined ? this.#relay(visit) : this.#lead(visit, begun);
@@ -86,7 +87,7 @@ export class BlobReads {
 
   /** For the others. */
   async #join(visit: Visit, shared: SharedTransfer): Promise<RegistryResponse> {
-    const isSame = shared.key === keyOf(visit);
+    const isSame = shared.key === readerKey(visit);
     const { digest } = shared.transfer;
     if (!isSame) {
       const refusal = await this.#deps.passes.refusal(visit, digest);
@@ -148,11 +149,6 @@ function firstRange({ request }: Visit): ByteRange | undefined {
   return length > 0 && length <= MAX_FIRST_RANGE_BYTES ? range : undefined;
 }
 
-/** Clients whose requests for the repository the upstream answers alike. */
-function keyOf(visit: Visit): string {
-  return [visit.upstream.name, visit.repository, visitorOf(visit)].join("\n");
-}
-
 /**
  * The answer to a request for a blob of known size, whole or in part.
  * @param bodyOf - gives the bytes of the range; if undefined, so is the answer.
@@ -163,13 +159,8 @@ function blobAnswer(
   sizeBytes: number,
   bodyOf: (range: ByteRange) => ResponseBody | undefined,
 ): RegistryResponse | undefined {
-  const etag = `"${digest}"`;
-  const headers = {
-    "Content-Type": "application/octet-stream",
-    "Docker-Content-Digest": digest,
-    "Accept-Ranges": "bytes",
-    ETag: etag,
-  };
+  const headers = blobHeaders(digest);
+  const { ETag: etag } = headers;
   const verdict = verdictOf(request, etag);
   if (verdict === "failed") throw preconditionFailed(etag);
   if (verdict === "not modified") return { status: 304, headers };
@@ -177,25 +168,7 @@ function blobAnswer(
     return emptyResponse(200, { ...headers, "Content-Length": String(sizeBytes) });
   }
   if (sizeBytes === 0) return bytesResponse(200, new Uint8Array(), headers);
-  const condition = headerOf(request, "if-range");
-  const isWanted = condition === undefined || condition.trim() === etag;
-  const range = isWanted ? parseRange(headerOf(request, "range"), sizeBytes) : undefined;
-  if (range === "unsatisfiable") {
-    throw new SpecError("SIZE_INVALID", `Cannot send that range: the blob has ${sizeBytes} bytes`, {
-      status: 416,
-      headers: { "Content-Range": `bytes */${sizeBytes}` },
-    });
-  }
-  const { start, end } = range ?? { start: 0, end: sizeBytes };
-  const body = bodyOf({ start, end });
-  if (body === undefined) return undefined;
-  return {
-    status: range === undefined ? 200 : 206,
-    headers: {
-      ...headers,
-      "Content-Length": String(end - start),
-      ...(range && { "Content-Range": `bytes ${start}-${end - 1}/${sizeBytes}` }),
-    },
-    body,
-  };
+  const range = requestedRange(request, etag, sizeBytes);
+  const body = bodyOf(range ?? { start: 0, end: sizeBytes });
+  return body && blobResponse(headers, { sizeBytes, range }, body);
 }

@@ -11,7 +11,7 @@ import {
   splitTarget,
 } from "../http.ts";
 import { parseRoute, type Route, shown } from "../route.ts";
-import { errorResponse, SpecError } from "../spec-error.ts";
+import { errorAnswer, errorResponse, SpecError } from "../spec-error.ts";
 import { ArtifactPushes } from "./artifact-pushes.ts";
 import { BlobReads } from "./blob-reads.ts";
 import { Cache } from "./cache.ts";
@@ -202,7 +202,7 @@ export class Companion implements AsyncDisposable {
 function failureOf(visit: Visit, failure: AppError): RegistryResponse {
   const { name } = visit.upstream;
   const refuse = (status: number, code: string, message: string): RegistryResponse =>
-    jsonResponse(status, { errors: [{ code, message }] });
+    errorAnswer(status, { code, message });
   if (failure instanceof RegistryError) {
     return refuse(403, "DENIED", `The upstream registry ${name} does not let us in`);
   }

@@ -1,5 +1,5 @@
 import type { RegistryHandler } from "../access/guard.ts";
-import type { RegistryRequest, RegistryResponse } from "../http.ts";
+import { noBody, type RegistryRequest, type RegistryResponse } from "../http.ts";
 import { discard } from "./relay.ts";
 import type { Visit } from "./visit.ts";
 
@@ -33,7 +33,7 @@ export class LocalRegistry {
   /** Answers another request for the same repository. */
   async ask(visit: Visit, request: LocalRequest): Promise<RegistryResponse> {
     const { upstream, repository } = visit;
-    const { method, path, headers = {}, body = nothing() } = request;
+    const { method, path, headers = {}, body = noBody() } = request;
     const url = `/v2/${upstream.room}/${repository}/${path}`;
     return stripped(visit, await this.#registry.handle({ method, url, headers, body }));
   }
@@ -45,8 +45,6 @@ export class LocalRegistry {
     return found.status === 200;
   }
 }
-
-async function* nothing(): AsyncIterable<Uint8Array> {}
 
 function stripped({ upstream }: Visit, response: RegistryResponse): RegistryResponse {
   const { Location, Link } = response.headers;

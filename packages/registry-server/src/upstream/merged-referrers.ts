@@ -1,7 +1,8 @@
 import type { Digest } from "@soci-ts/core";
 import { type Descriptor, MEDIA_TYPE_OCI_INDEX } from "@soci-ts/oci";
 import { jsonResponse, type RegistryResponse } from "../http.ts";
-import { MAX_REFERRERS_PER_PAGE, REFERRERS_PAGE_BYTES } from "../limits.ts";
+import { MAX_REFERRERS_PER_PAGE } from "../limits.ts";
+import { artifactTypeFilter, leadingPage } from "../referrers-page.ts";
 import { methodNotAllowed, SpecError } from "../spec-error.ts";
 import type { ReadDeps } from "./blob-reads.ts";
 import { unreachable, withWarning } from "./relay.ts";
@@ -73,7 +74,7 @@ export class MergedReferrers {
 
   async #answer(list: List, cursor: Cursor): Promise<RegistryResponse> {
     const { visit, subject } = list;
-    const artifactType = filterOf(visit);
+    const artifactType = artifactTypeFilter(visit.query);
     const page =
       cursor.kind === "local"
         ? await this.#localPage(list, cursor.last)
@@ -92,7 +93,7 @@ export class MergedReferrers {
 
   /** The upstream's entries that are wanted and that our catalogue does not list itself. */
   async #others({ visit, entries }: List): Promise<readonly Descriptor[]> {
-    const artifactType = filterOf(visit);
+    const artifactType = artifactTypeFilter(visit.query);
     const kept: Descriptor[] = [];
     for (const entry of entries) {
       if (artifactType !== undefined && entry.artifactType !== artifactType) continue;
@@ -115,7 +116,7 @@ export class MergedReferrers {
 
   async #localPage({ visit, subject, withOurs }: List, last: string): Promise<Page> {
     if (!withOurs) return { entries: [], next: undefined };
-    const artifactType = filterOf(visit);
+    const artifactType = artifactTypeFilter(visit.query);
     const query = new URLSearchParams({ ...(artifactType && { artifactType }), last });
     const path = `referrers/${subject}?${query.toString()}`;
     const { status, headers, body } = await this.#deps.local.ask(visit, { method: "GET", path });
@@ -126,20 +127,8 @@ export class MergedReferrers {
   }
 }
 
-/** Entries up to the limits of number and size, but at least one. */
 function fitting<T extends object>(entries: readonly T[]): readonly T[] {
-  let sizeBytes = 0;
-  const end = entries.findIndex((entry, at) => {
-    sizeBytes += Buffer.byteLength(JSON.stringify(entry)) + 1;
-    return at === MAX_REFERRERS_PER_PAGE || (at > 0 && sizeBytes > REFERRERS_PAGE_BYTES);
-  });
-  return end < 0 ? entries : entries.slice(0, end);
-}
-
-/** A `+` that a client forgot to encode arrives as a space, which no media type has. */
-function filterOf({ query }: Visit): string | undefined {
-  const text = query.get("artifactType");
-  return text === null || text === "" ? undefined : text.replaceAll(" ", "+");
+  return leadingPage(entries, MAX_REFERRERS_PER_PAGE, (entry) => JSON.stringify(entry));
 }
 
 function cursorOf({ query }: Visit): Cursor {
@@ -153,12 +142,11 @@ function cursorOf({ query }: Visit): Cursor {
 }
 
 function linkTo(visit: Visit, subject: Digest, last: string): string {
-  const artifactType = filterOf(visit);
-  const named = new URLSearchParams(visit.request.url.split("?", 2)[1] ?? "").get("ns");
+  const artifactType = artifactTypeFilter(visit.query);
   const query = new URLSearchParams({
     ...(artifactType !== undefined && { artifactType }),
     last,
-    ...(named !== null && { ns: named }),
+    ...(visit.ns !== null && { ns: visit.ns }),
   });
   return `</v2/${visit.repository}/referrers/${subject}?${query.toString()}>; rel="next"`;
 }

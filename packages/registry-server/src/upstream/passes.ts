@@ -4,7 +4,14 @@ import type { RegistryResponse } from "../http.ts";
 import { HELD_PASS_MS, MAX_PASSES, PASS_MS } from "./limits.ts";
 import type { Records } from "./records.ts";
 import { isTrouble, retold, unreachable } from "./relay.ts";
-import { pullRequest, rawRequest, unconditional, type Visit, visitorOf } from "./visit.ts";
+import {
+  pullRequest,
+  rawRequest,
+  readerKey,
+  unconditional,
+  type Visit,
+  visitorOf,
+} from "./visit.ts";
 
 /**
  * Who may read what is here of an upstream's repository.
@@ -29,7 +36,7 @@ export class Passes {
     const isAllowed = status === 200 || status === 206;
     // 404 says nothing: some registries say it to whom they do not know.
     if (!visit.upstream.passesLogin || !(isAllowed || isForbidden(status))) return;
-    const key = keyOf(visit);
+    const key = readerKey(visit);
     this.#givenMs.delete(key);
     if (isAllowed) this.#givenMs.set(key, Date.now());
     const [oldest] = this.#givenMs.keys();
@@ -83,14 +90,10 @@ export class Passes {
   }
 
   #ageMs(visit: Visit): number {
-    return Date.now() - (this.#givenMs.get(keyOf(visit)) ?? Number.NEGATIVE_INFINITY);
+    return Date.now() - (this.#givenMs.get(readerKey(visit)) ?? Number.NEGATIVE_INFINITY);
   }
 }
 
 function isForbidden(status: number): boolean {
   return status === 401 || status === 403;
-}
-
-function keyOf(visit: Visit): string {
-  return [visit.upstream.name, visit.repository, visitorOf(visit)].join("\n");
 }

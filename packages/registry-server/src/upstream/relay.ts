@@ -1,7 +1,9 @@
 import { closeSync } from "node:fs";
-import { AppError, concatBytes, isDigest } from "@soci-ts/core";
+import { AppError, isDigest } from "@soci-ts/core";
 import type { RawAnswer } from "@soci-ts/registry-client";
-import { bytesResponse, emptyResponse, jsonResponse, type RegistryResponse } from "../http.ts";
+import { bytesResponse, collected, emptyResponse, type RegistryResponse } from "../http.ts";
+import { errorAnswer } from "../spec-error.ts";
+import { warningHeader } from "../warnings.ts";
 import { answerHeaders } from "./headers.ts";
 import { REFUSAL_LIMIT_BYTES } from "./limits.ts";
 import type { Visit } from "./visit.ts";
@@ -44,10 +46,9 @@ export function retold(visit: Visit, answer: RawAnswer): RegistryResponse {
   const { "Content-Length": _length, ...headers } = answerHeaders(answer);
   const code = CODES.get(answer.status) ?? "UNKNOWN";
   const message = `The upstream registry ${visit.upstream.name} says ${answer.status}`;
-  const errors = [{ code, message }];
-  return jsonResponse(
+  return errorAnswer(
     answer.status,
-    { errors },
+    { code, message },
     { ...headers, "Content-Type": "application/json" },
   );
 }
@@ -60,15 +61,8 @@ export async function readLimited(
   answer: RawAnswer,
   limitBytes: number,
 ): Promise<Uint8Array | undefined> {
-  const pieces: Uint8Array[] = [];
-  let length = 0;
   try {
-    for await (const piece of answer.body) {
-      length += piece.length;
-      if (length > limitBytes) return undefined;
-      pieces.push(piece);
-    }
-    return concatBytes(pieces);
+    return await collected(answer.body, limitBytes);
   } finally {
     answer.close();
   }
@@ -89,8 +83,7 @@ export function again({ status, headers, bytes }: HeldAnswer): RegistryResponse 
 /** What a client is told when the upstream cannot be asked and nothing is known without it. */
 export function unreachable({ upstream }: Visit): RegistryResponse {
   const message = `The upstream registry ${upstream.name} cannot be reached`;
-  const errors = [{ code: "UNKNOWN", message }];
-  return jsonResponse(503, { errors }, { "Retry-After": "5" });
+  return errorAnswer(503, { code: "UNKNOWN", message }, { "Retry-After": "5" });
 }
 
 /** For `catch`: no answer becomes undefined, other failures stay. */
@@ -100,7 +93,7 @@ export function silenceAsUndefined(error: unknown): undefined {
 
 /** The same answer with a warning (distribution-spec v1.1.1 §Warnings). */
 export function withWarning(response: RegistryResponse, text: string): RegistryResponse {
-  return { ...response, headers: { ...response.headers, Warning: `299 - "${text}"` } };
+  return { ...response, headers: { ...response.headers, ...warningHeader([text]) } };
 }
 
 /** Gives an answer up that is not sent, so that no file stays open. */
@@ -117,22 +110,26 @@ export function isTrouble(status: number): boolean {
 }
 
 /** `Location` of content and `Link` of a next page, as paths of ours; others are left out. */
-function links({ request, target }: Visit, answer: RawAnswer): Record<string, string> {
+function links({ ns, target }: Visit, answer: RawAnswer): Record<string, string> {
   const { location, link } = answer.headers;
-  const named = new URLSearchParams(request.url.split("?", 2)[1] ?? "").get("ns");
   const found: Record<string, string> = {};
   const place = location === undefined ? undefined : pathOf(location, answer.url);
   if (place !== undefined && isDigest(place.pathname.split("/").at(-1) ?? "")) {
     found["Location"] = place.pathname;
   }
-  const next = /<([^<>]{1,4096})>\s*;\s*rel="?next"?/i.exec(link ?? "")?.[1];
+  const next = nextPage(link);
   const page = next === undefined ? undefined : pathOf(next, answer.url);
   if (page !== undefined && page.pathname === target.split("?", 1)[0]) {
-    const query = [page.search.slice(1), named === null ? "" : `ns=${encodeURIComponent(named)}`];
+    const query = [page.search.slice(1), ns === null ? "" : `ns=${encodeURIComponent(ns)}`];
     const text = query.filter((part) => part !== "").join("&");
     found["Link"] = `<${page.pathname}?${text}>; rel="next"`;
   }
   return found;
+}
+
+/** Where the next page of a list is, by its `Link` header (RFC 8288). */
+export function nextPage(link: string | undefined): string | undefined {
+  return /<([^<>]{1,4096})>\s*;\s*rel="?next"?/i.exec(link ?? "")?.[1];
 }
 
 function pathOf(text: string, from: URL): URL | undefined {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { RawAnswer, RawRequest } from "@soci-ts/registry-client";
-import { contentLengthOf, type RegistryResponse } from "../http.ts";
+import { contentLengthOf, noBody, type RegistryResponse } from "../http.ts";
 import { isRepositoryName } from "../route.ts";
 import { whole } from "../uploads.ts";
 import type { ReadDeps } from "./blob-reads.ts";
@@ -82,12 +82,10 @@ export class UploadSessions {
 
   /** A body that went to the upstream is spent, so the client is told to send it once more (distribution-spec v1.1.1 end-4b). */
   #beginHere(visit: Visit): Promise<RegistryResponse> {
-    if ((contentLengthOf(visit.request) ?? 0) === 0) return this.#local.handle(visit, nothing());
+    if ((contentLengthOf(visit.request) ?? 0) === 0) return this.#local.handle(visit, noBody());
     return this.#local.ask(visit, { method: "POST", path: "blobs/uploads/" });
   }
 }
-
-async function* nothing(): AsyncIterable<Uint8Array> {}
 
 /** A mount needs a login that may read where the blob comes from. */
 function mountScope(visit: Visit): { readonly scope?: RawRequest["scope"] } {

@@ -13,7 +13,7 @@ import {
   MAX_UPSTREAM_REFERRERS,
   MAX_UPSTREAM_REFERRERS_BYTES,
 } from "./limits.ts";
-import { isTrouble, readLimited, relayed } from "./relay.ts";
+import { isTrouble, nextPage, readLimited, relayed } from "./relay.ts";
 import { pullRequest, type Visit } from "./visit.ts";
 
 /** What an upstream says about the referrers of a manifest. */
@@ -105,7 +105,7 @@ async function listed(
 
 /** The next page, if it is of the same list at the same place. */
 function nextTarget({ headers, url }: RawAnswer): string | undefined {
-  const text = /<([^<>]{1,4096})>\s*;\s*rel="?next"?/i.exec(headers["link"] ?? "")?.[1];
+  const text = nextPage(headers["link"]);
   if (text === undefined || !URL.canParse(text, url.href)) return undefined;
   const next = new URL(text, url);
   const isSame = next.origin === url.origin && next.pathname === url.pathname;

@@ -10,6 +10,8 @@ export interface Visit {
   readonly upstream: Upstream;
   /** As the upstream calls it. */
   readonly repository: string;
+  /** The upstream's name, if the client gave it. */
+  readonly ns: string | null;
   /** Without `ns`. */
   readonly query: URLSearchParams;
   /** Path and query for the upstream. */
@@ -24,9 +26,10 @@ export function visitOf(request: RegistryRequest, upstream: Upstream, repository
     .slice(path.length + 1)
     .split("&")
     .filter((part) => part !== "" && !/^ns(=|$)/.test(part));
+  const ns = query.get("ns");
   query.delete("ns");
   const target = kept.length === 0 ? path : `${path}?${kept.join("&")}`;
-  return { request, upstream, repository, query, target };
+  return { request, upstream, repository, ns, query, target };
 }
 
 /** True for requests that have no content in their answer or change nothing. */
@@ -38,6 +41,11 @@ export function isRead({ request }: Visit): boolean {
 export function visitorOf({ request, upstream }: Visit): string {
   const login = upstream.passesLogin ? headerOf(request, "authorization") : undefined;
   return login === undefined ? "" : createHash("sha256").update(login).digest("base64");
+}
+
+/** Clients with the same key may read the same of a repository. */
+export function readerKey(visit: Visit): string {
+  return [visit.upstream.name, visit.repository, visitorOf(visit)].join("\n");
 }
 
 /** What is to be sent to the upstream for a visit; the fields of `change` instead of its own. */

@@ -53,7 +53,7 @@ export interface ScanOptions extends IoOptions {
 
 /**
  * Makes the ztoc of a layer in one pass over its blob.
- * @throws DigestMismatchError if the blob or its content does not have the digest wanted; else as `buildLayerIndex` and `encodeZtoc`.
+ * @throws DigestMismatchError if the blob or its content does not have the digest wanted; else as `buildLayerIndex` and `ztocBytes`.
  */
 export async function scanLayer(
   task: ScanTask,
