@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { get, type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -64,6 +64,36 @@ describe("soci-referrers and skopeo", {
       /manifest unknown/i,
     );
     await command("skopeo", ["inspect", "--tls-verify=false", reference]);
+  });
+});
+
+describe("soci-referrers and umoci", {
+  skip: !(hasProgram("skopeo") && hasProgram("umoci")) && "skopeo or umoci is not installed",
+}, () => {
+  it("gives an image that umoci made back so that umoci unpacks it", async () => {
+    await using folder = await freshFolder();
+    await using program = await startProgram(join(folder.path, "root"));
+    const layout = join(folder.path, "in");
+    const image = `${layout}:latest`;
+    const content = seededBytes(100_000, 5);
+    await writeFile(join(folder.path, "data"), content);
+    await command("umoci", ["init", "--layout", layout]);
+    await command("umoci", ["new", "--image", image]);
+    await command("umoci", [
+      "insert",
+      "--rootless",
+      "--image",
+      image,
+      join(folder.path, "data"),
+      "/etc/data",
+    ]);
+    const reference = `docker://${new URL(program.url).host}/umoci/made:v1`;
+    await command("skopeo", ["copy", "--dest-tls-verify=false", `oci:${image}`, reference]);
+    const out = join(folder.path, "out");
+    await command("skopeo", ["copy", "--src-tls-verify=false", reference, `oci:${out}:latest`]);
+    const bundle = join(folder.path, "bundle");
+    await command("umoci", ["unpack", "--rootless", "--image", `${out}:latest`, bundle]);
+    assert.ok((await readFile(join(bundle, "rootfs/etc/data"))).equals(content));
   });
 });
 
